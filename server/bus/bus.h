@@ -1,0 +1,66 @@
+// The door to the other shards and nodes: tells who reads a log that it grew, and carries signals.
+//
+// A bus may lose, repeat and reorder; whoever listens takes message n+1 only after n and only if its chain continues
+// his own, and reads what is missing from the store. It never blocks and never queues without bound.
+// Thread: any. Ends: unsubscribe before the subscriber goes; the bus outlives all its subscribers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/function.h"
+#include "protocol/message.h"
+
+namespace tertulia {
+
+// Messages that were committed together, with their ready frames, shared and immutable.
+struct LogPiece {
+  struct Entry {
+    Sequence sequence = 0;
+    Chain previous, chain;
+    std::string uuid, user_id;
+    std::array<uint8_t, 16> body_digest{};
+    std::string frame;
+  };
+  std::vector<Entry> entries;  // ascending; not necessarily dense
+};
+
+// Ephemeral; never in the log, may be dropped.
+struct Signal {
+  enum class Kind : uint8_t { joined, left, typing, read };
+  Kind kind = Kind::joined;
+  std::string user_id, user_name;
+  Sequence sequence = 0;       // read
+  uint64_t members_count = 0;  // joined, left
+};
+
+struct BusItem {
+  std::string room;
+  std::variant<std::shared_ptr<const LogPiece>, Signal> what;
+};
+
+class BusSubscriber {
+ public:
+  virtual ~BusSubscriber() = default;
+  // Where on_bus runs.
+  virtual Executor& bus_executor() = 0;
+  virtual void on_bus(const std::shared_ptr<const BusItem>& item) = 0;
+};
+
+class Bus {
+ public:
+  virtual ~Bus() = default;
+  // `ready` runs on the subscriber's executor once everything published from then on will arrive: only then may the
+  // log's head be read, or the messages between are lost.
+  virtual void subscribe(const std::string& room, BusSubscriber& subscriber, Function<void()> ready) = 0;
+  // Items under way may still arrive.
+  virtual void unsubscribe(const std::string& room, BusSubscriber& subscriber) = 0;
+  // To all subscribers of the room but `from`.
+  virtual void publish(std::shared_ptr<const BusItem> item, const BusSubscriber& from) = 0;
+};
+
+}  // namespace tertulia

@@ -1,0 +1,158 @@
+// The door to durable logs. The store is the truth and the only place where order is decided.
+//
+// Asynchronous: every call returns at once, and its callback runs exactly once, later, on the executor that the caller
+// gave (never inside the call). A store that is away answers not_now; it never answers wrongly and never guesses.
+// While the outcome of a commit is unknown it asks or tries again by itself, and the callback waits.
+// Thread: any, for every call. Ends: stop() and then the destructor; callbacks still open are destroyed unrun.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/function.h"
+#include "protocol/message.h"
+
+namespace tertulia {
+
+struct Appended {
+  enum class Kind : uint8_t {
+    added,     // new: `row_position` and `previous` say where
+    repeated,  // this uuid with this body was committed before, at `position`
+    conflict,  // this uuid is another body's
+    refused,   // the store takes it never, for what it is
+  };
+  Kind kind = Kind::refused;
+  Position position;   // added, repeated
+  Chain previous;      // added: the chain that the row continues
+  std::string reason;  // refused: for the log
+};
+
+struct AppendResult {
+  enum class Status : uint8_t {
+    done,     // durable; one entry of `each` for every message, in order
+    not_now,  // nothing was appended: full, read-only, away. The caller keeps the messages and tries again
+    fenced,   // nothing was appended: this node's lease is gone
+  };
+  Status status = Status::not_now;
+  std::vector<Appended> each;
+  std::string reason;  // not_now, fenced: for the log
+};
+
+struct Rows {
+  enum class Status : uint8_t {
+    ok,
+    does_not_fit,  // read(): the log does not have that chain at that sequence
+    not_now,
+  };
+  Status status = Status::not_now;
+  std::vector<Row> rows;  // ascending, each continues the one before
+  Position head;          // ok: of the log at the moment of the read
+};
+
+struct Head {
+  Position position;
+};
+
+// A user's hold on a name in a room. Any number of his sessions share it.
+struct ClaimRequest {
+  std::string room;
+  std::string name_folded;
+  std::string user_name;  // as shown; of the first session that claimed it
+  std::string user_id;
+  bool returning = false;  // he proved a past: admitted at once after a restart (see claims.h)
+};
+
+struct ClaimResult {
+  enum class Status : uint8_t {
+    granted,
+    taken,    // by another user who has a session
+    waiting,  // held for a user who has none just now, or for those who were here before a restart; `retry_after_ms`
+    not_now,  // the store is away
+    too_many, // members_per_room_max or rooms_max
+  };
+  Status status = Status::not_now;
+  bool first = false;         // granted: he was not present, so "joined" is signalled
+  int64_t retry_after_ms = 0; // waiting
+  uint64_t members_count = 0; // granted: users present, himself included
+};
+
+struct ReleaseResult {
+  bool last = false;          // he has no session left here; the claim is gone (clean) or in its grace (unclean)
+  bool left = false;          // the claim is gone now, so "left" is signalled
+  uint64_t members_count = 0;
+};
+
+struct MemberList {
+  bool ok = false;  // false: the store is away
+  struct Entry {
+    std::string user_id, user_name;
+    Sequence read = 0;
+  };
+  std::vector<Entry> members;  // by folded name
+  uint64_t total = 0;
+  std::string next;            // the folded name to go on behind; empty at the end
+};
+
+template <class T>
+using Callback = Function<void(T)>;
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // --- logs ---
+
+  // Appends messages to one room's log, in order, behind its head; new ones without a gap, repeats in their first place.
+  // Batches that wait together, of whatever rooms, share one commit.
+  virtual void append(std::string room, std::vector<Message> messages, Executor& executor, Callback<AppendResult> done) = 0;
+
+  // Rows that continue `after`, at most `limit` and about `bytes_max` (at least one if there is one). The row at `after`
+  // itself is part of the read: nobody reads on from a past that is gone.
+  virtual void read(std::string room, Position after, size_t limit, size_t bytes_max, Executor& executor,
+                    Callback<Rows> done) = 0;
+
+  // The newest `limit` rows.
+  virtual void read_last(std::string room, size_t limit, size_t bytes_max, Executor& executor, Callback<Rows> done) = 0;
+
+  // Rows by number: with `backwards` the ones that end before `sequence`, else the ones that begin behind it. Ascending
+  // in both cases; when limit or bytes_max cut, the rows nearest to `sequence` are kept.
+  virtual void read_range(std::string room, Sequence sequence, bool backwards, size_t limit, size_t bytes_max,
+                          Executor& executor, Callback<Rows> done) = 0;
+
+  // The row with this uuid, or none.
+  virtual void find(std::string room, std::string uuid, Executor& executor, Callback<Rows> done) = 0;
+
+  // --- read markers: may be lost for the last second ---
+
+  // Moves only forwards.
+  virtual void mark_read(std::string room, std::string user_id, Sequence sequence) = 0;
+  virtual void read_marker(std::string room, std::string user_id, Executor& executor,
+                           Callback<std::optional<Sequence>> done) = 0;  // nothing: the store is away
+
+  // --- claims: a name is one user's ---
+
+  virtual void claim(ClaimRequest request, Executor& executor, Callback<ClaimResult> done) = 0;
+  // One session of this user has left this room. clean: the name is free at once; else it is kept for name_grace.
+  virtual void release(std::string room, std::string user_id, bool clean, Executor& executor,
+                       Callback<ReleaseResult> done) = 0;
+  // To be called when name_grace has passed since a release with `last` and without `left`: ends the claim if its user
+  // has not come back, and says so in `left` (true to exactly one caller).
+  virtual void expire(std::string room, std::string user_id, Executor& executor, Callback<ReleaseResult> done) = 0;
+  // The name under which this user is a member now, or was within the last 60 s.
+  virtual void member_name(std::string room, std::string user_id, Executor& executor,
+                           Callback<std::optional<std::string>> done) = 0;
+  // Users present, with their read markers.
+  virtual void members(std::string room, std::string after, size_t limit, Executor& executor,
+                       Callback<MemberList> done) = 0;
+  virtual void members_count(std::string room, Executor& executor, Callback<uint64_t> done) = 0;
+
+  // Finishes what is queued, makes it durable and closes. `empty`: no user is present, so nobody's name need be kept
+  // over the restart. Blocks. Called once, at the end.
+  virtual void stop(bool empty) = 0;
+};
+
+}  // namespace tertulia
