@@ -13,7 +13,11 @@ int64_t read_ns(clockid_t id) {
 
 }  // namespace
 
-int64_t SystemClock::now_us() const { return read_ns(CLOCK_BOOTTIME) / 1000; }
-int64_t SystemClock::unix_ms() const { return read_ns(CLOCK_REALTIME) / 1'000'000; }
+int64_t SystemClock::now_us() const {
+  return read_ns(CLOCK_BOOTTIME) / 1000;
+}
+int64_t SystemClock::unix_ms() const {
+  return read_ns(CLOCK_REALTIME) / 1'000'000;
+}
 
 }  // namespace tertulia

@@ -16,8 +16,8 @@ class Executor {
 };
 
 // Runs a task once after a delay, on the loop's own thread.
-// Thread: the loop's own, for both calls. A timer that fell due while the process slept runs late, so whoever decides by
-// time reads the clock at the moment of use.
+// Thread: the loop's own, for both calls. A timer that fell due while the process slept runs late, so whoever decides
+// by time reads the clock at the moment of use.
 class Timers {
  public:
   using Id = uint64_t;  // never 0

@@ -19,8 +19,8 @@ class Function<Result(Args...)> {
   Function() = default;
   Function(std::nullptr_t) {}  // NOLINT: as std::function
   template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, Function> && std::is_invocable_r_v<Result, F&, Args...>)
-  Function(F&& f)  // NOLINT: as std::function
+  requires(!std::is_same_v<std::remove_cvref_t<F>, Function> && std::is_invocable_r_v<Result, F&, Args...>)
+      Function(F&& f)  // NOLINT: as std::function
       : call_(std::make_unique<Held<std::remove_cvref_t<F>>>(std::forward<F>(f))) {}
 
   explicit operator bool() const { return call_ != nullptr; }

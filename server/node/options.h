@@ -18,7 +18,7 @@ struct Options {
   std::vector<std::string> allowed_origins;  // besides the server's own
   std::vector<std::string> trusted_proxies;  // CIDR
   bool proxy_protocol = false;
-  std::string log_format;                    // json, plain; empty: plain on a terminal, else json
+  std::string log_format;  // json, plain; empty: plain on a terminal, else json
   std::string log_level = "info";
 
   // May be changed while running (SIGHUP): see Live.
@@ -43,18 +43,18 @@ struct Options {
   int64_t name_grace_ms = 10'000;
   int64_t heartbeat_ms = 20'000;
   int64_t ping_interval_ms = 15'000;
-  int64_t silent_ms = 25'000;            // v2: nothing came for so long: 4008
-  int64_t stalled_ms = 60'000;           // v2: output waits and not a byte was taken: 4008
-  int64_t classic_silent_ms = 600'000;   // both limits for classic sessions
-  int64_t no_room_ms = 600'000;          // a connection without a room may idle for so long
-  int64_t handshake_ms = 10'000;         // request head, and a started frame before a join
-  int64_t first_join_wait_ms = 10'000;   // classic: a text that came before any join waits so long for one
-  int64_t vanished_ms = 60'000;          // no ACK for so long while bytes are unacknowledged
+  int64_t silent_ms = 25'000;           // v2: nothing came for so long: 4008
+  int64_t stalled_ms = 60'000;          // v2: output waits and not a byte was taken: 4008
+  int64_t classic_silent_ms = 600'000;  // both limits for classic sessions
+  int64_t no_room_ms = 600'000;         // a connection without a room may idle for so long
+  int64_t handshake_ms = 10'000;        // request head, and a started frame before a join
+  int64_t first_join_wait_ms = 10'000;  // classic: a text that came before any join waits so long for one
+  int64_t vanished_ms = 60'000;         // no ACK for so long while bytes are unacknowledged
 
   // Sizes and counts.
   uint32_t message_bytes_max = 64 << 10;
   uint32_t connections_max = 20'000;
-  uint32_t tail_bytes_max = 1 << 20;     // a room, a shard
+  uint32_t tail_bytes_max = 1 << 20;  // a room, a shard
   uint32_t rooms_per_session_max = 128;
   uint32_t members_per_room_max = 100'000;
   uint32_t rooms_max = 1'000'000;

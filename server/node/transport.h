@@ -22,14 +22,15 @@ class TransportUser {
   virtual void on_bytes(char* data, size_t size) = 0;
   // Once after want_writable().
   virtual void on_writable() = 0;
-  // The connection is gone (peer closed, reset, or close() has run its course). Last call; the transport may be destroyed inside.
+  // The connection is gone (peer closed, reset, or close() has run its course). Last call; the transport may be
+  // destroyed inside.
   virtual void on_closed() = 0;
 };
 
 struct TransportHealth {
-  uint32_t unacked_packets = 0;      // segments the peer's kernel has not acknowledged
-  uint32_t last_ack_ms = 0;          // since the last ACK came
-  uint32_t probes_unanswered = 0;    // zero-window or keep-alive probes
+  uint32_t unacked_packets = 0;    // segments the peer's kernel has not acknowledged
+  uint32_t last_ack_ms = 0;        // since the last ACK came
+  uint32_t probes_unanswered = 0;  // zero-window or keep-alive probes
 };
 
 class Transport {

@@ -10,16 +10,16 @@ enum class Code : int {
   invalid_request = -32600,
   method_not_found = -32601,
   invalid_params = -32602,
-  refused_by_store = -32603,     // for what the message is; not retryable
+  refused_by_store = -32603,  // for what the message is; not retryable
   name_taken = -32001,
   reconnection_failed = -32003,  // classic only
   not_a_member = -32010,
   not_authorised = -32011,
   too_many = -32012,
-  busy = -32013,                 // joins and reads only
+  busy = -32013,  // joins and reads only
   too_large = -32014,
   uuid_reused = -32015,
-  draining = -32016,             // joins and reads only
+  draining = -32016,  // joins and reads only
 };
 
 enum class CloseCode : uint16_t {

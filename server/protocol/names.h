@@ -8,7 +8,8 @@
 
 namespace tertulia {
 
-// 1 to 64 code points, at most 256 bytes, no control characters, no bidi controls. Room names are compared byte for byte.
+// 1 to 64 code points, at most 256 bytes, no control characters, no bidi controls. Room names are compared byte for
+// byte.
 bool room_name_valid(std::string_view name);
 // As a room's, and without zero-width characters; nothing if it is not allowed or folds to nothing.
 // The folded form (NFKC_Casefold, white space trimmed) is what a claim is held on: Alice, alice and "alice " are one.

@@ -1,6 +1,6 @@
-// JSON-RPC requests of both dialects: a frame's text becomes a Request whose every field has been checked for type, form
-// and size, or the error that answers it. What cannot be judged from the text alone (is he a member?) is judged later.
-// Pure. Thread: any.
+// JSON-RPC requests of both dialects: a frame's text becomes a Request whose every field has been checked for type,
+// form and size, or the error that answers it. What cannot be judged from the text alone (is he a member?) is judged
+// later. Pure. Thread: any.
 #pragma once
 
 #include <cstdint>
@@ -31,18 +31,18 @@ enum class Method : uint8_t {
 
 struct Request {
   Method method = Method::ping;
-  std::string id_json;    // as it was spelled; empty if there was none (only where that is allowed)
+  std::string id_json;  // as it was spelled; empty if there was none (only where that is allowed)
   std::string room_name;
-  std::string user_id;    // classic
-  std::string user_name;  // trimmed of nothing, shown as it is; see user_name_folded
-  std::string user_name_folded;            // joins: NFKC_Casefold, trimmed
-  std::optional<std::string> user_key;     // v2 joins
-  std::optional<Position> position;        // joins: lastMessageId; classic: a malformed or foreign one is as null
-  std::optional<uint64_t> limit;           // v2 joins (0 to 1000), history and members (capped at 200)
-  std::optional<Sequence> before, after;   // history: at most one of them
+  std::string user_id;                       // classic
+  std::string user_name;                     // trimmed of nothing, shown as it is; see user_name_folded
+  std::string user_name_folded;              // joins: NFKC_Casefold, trimmed
+  std::optional<std::string> user_key;       // v2 joins
+  std::optional<Position> position;          // joins: lastMessageId; classic: a malformed or foreign one is as null
+  std::optional<uint64_t> limit;             // v2 joins (0 to 1000), history and members (capped at 200)
+  std::optional<Sequence> before, after;     // history: at most one of them
   std::optional<std::string> members_after;  // members: opaque
-  Sequence sequence = 0;                   // read
-  std::string uuid, date, text;            // texts
+  Sequence sequence = 0;                     // read
+  std::string uuid, date, text;              // texts
 };
 
 // The answer to a frame that is no valid request. Definite: nothing happened.

@@ -20,8 +20,9 @@ struct WebSocketLimits {
   uint64_t message_bytes_max = 64 << 10;  // a larger text is read to its end without being kept
   uint64_t skipped_bytes_max = 16 << 20;  // beyond this the connection fails with 1009 from the header alone
   uint32_t fragments_max = 64;
-  uint32_t fragment_charge_bytes = 128;   // each fragment counts this much towards message_bytes_max, besides its payload
-  bool binary_allowed = false;            // else a binary frame fails the connection with 1003
+  uint32_t fragment_charge_bytes =
+      128;                      // each fragment counts this much towards message_bytes_max, besides its payload
+  bool binary_allowed = false;  // else a binary frame fails the connection with 1003
 };
 
 class WebSocketReader {

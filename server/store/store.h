@@ -69,20 +69,20 @@ struct ClaimRequest {
 struct ClaimResult {
   enum class Status : uint8_t {
     granted,
-    taken,    // by another user who has a session
-    waiting,  // held for a user who has none just now, or for those who were here before a restart; `retry_after_ms`
-    not_now,  // the store is away
-    too_many, // members_per_room_max or rooms_max
+    taken,     // by another user who has a session
+    waiting,   // held for a user who has none just now, or for those who were here before a restart; `retry_after_ms`
+    not_now,   // the store is away
+    too_many,  // members_per_room_max or rooms_max
   };
   Status status = Status::not_now;
-  bool first = false;         // granted: he was not present, so "joined" is signalled
-  int64_t retry_after_ms = 0; // waiting
-  uint64_t members_count = 0; // granted: users present, himself included
+  bool first = false;          // granted: he was not present, so "joined" is signalled
+  int64_t retry_after_ms = 0;  // waiting
+  uint64_t members_count = 0;  // granted: users present, himself included
 };
 
 struct ReleaseResult {
-  bool last = false;          // he has no session left here; the claim is gone (clean) or in its grace (unclean)
-  bool left = false;          // the claim is gone now, so "left" is signalled
+  bool last = false;  // he has no session left here; the claim is gone (clean) or in its grace (unclean)
+  bool left = false;  // the claim is gone now, so "left" is signalled
   uint64_t members_count = 0;
 };
 
@@ -94,7 +94,7 @@ struct MemberList {
   };
   std::vector<Entry> members;  // by folded name
   uint64_t total = 0;
-  std::string next;            // the folded name to go on behind; empty at the end
+  std::string next;  // the folded name to go on behind; empty at the end
 };
 
 template <class T>
@@ -106,12 +106,13 @@ class Store {
 
   // --- logs ---
 
-  // Appends messages to one room's log, in order, behind its head; new ones without a gap, repeats in their first place.
-  // Batches that wait together, of whatever rooms, share one commit.
-  virtual void append(std::string room, std::vector<Message> messages, Executor& executor, Callback<AppendResult> done) = 0;
+  // Appends messages to one room's log, in order, behind its head; new ones without a gap, repeats in their first
+  // place. Batches that wait together, of whatever rooms, share one commit.
+  virtual void append(std::string room, std::vector<Message> messages, Executor& executor,
+                      Callback<AppendResult> done) = 0;
 
-  // Rows that continue `after`, at most `limit` and about `bytes_max` (at least one if there is one). The row at `after`
-  // itself is part of the read: nobody reads on from a past that is gone.
+  // Rows that continue `after`, at most `limit` and about `bytes_max` (at least one if there is one). The row at
+  // `after` itself is part of the read: nobody reads on from a past that is gone.
   virtual void read(std::string room, Position after, size_t limit, size_t bytes_max, Executor& executor,
                     Callback<Rows> done) = 0;
 
