@@ -13,34 +13,13 @@
 
 #include "base/executor.h"
 #include "base/function.h"
-#include "protocol/message.h"
+#include "room/log_piece.h"
 
 namespace tertulia {
 
-// Messages that were committed together, with their ready frames, shared and immutable.
-struct LogPiece {
-  struct Entry {
-    Sequence sequence = 0;
-    Chain previous, chain;
-    std::string uuid, user_id;
-    std::array<uint8_t, 16> body_digest{};
-    std::string frame;
-  };
-  std::vector<Entry> entries;  // ascending; not necessarily dense
-};
-
-// Ephemeral; never in the log, may be dropped.
-struct Signal {
-  enum class Kind : uint8_t { joined, left, typing, read };
-  Kind kind = Kind::joined;
-  std::string user_id, user_name;
-  Sequence sequence = 0;       // read
-  uint64_t members_count = 0;  // joined, left
-};
-
 struct BusItem {
   std::string room;
-  std::variant<std::shared_ptr<const LogPiece>, Signal> what;
+  std::variant<std::shared_ptr<const LogPiece>, Signal, Position> what;  // a position announces the log's head
 };
 
 class BusSubscriber {

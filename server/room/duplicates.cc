@@ -1,0 +1,91 @@
+#include "room/duplicates.h"
+
+#include <openssl/evp.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "base/check.h"
+
+namespace tertulia {
+namespace {
+
+// Fetched once: OpenSSL 3 takes locks at every implicit fetch.
+const EVP_MD* sha256() {
+  static const std::unique_ptr<EVP_MD, decltype(&EVP_MD_free)> digest(EVP_MD_fetch(nullptr, "SHA256", nullptr),
+                                                                      EVP_MD_free);
+  return digest.get();
+}
+
+std::array<uint8_t, 16> short_digest(std::string_view bytes) {
+  thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  uint8_t full[EVP_MAX_MD_SIZE];
+  const bool made = EVP_DigestInit_ex2(context.get(), sha256(), nullptr) == 1 &&
+                    EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) == 1 &&
+                    EVP_DigestFinal_ex(context.get(), full, nullptr) == 1;
+  CHECK(made, "OpenSSL computes SHA-256");
+  std::array<uint8_t, 16> out;
+  std::memcpy(out.data(), full, out.size());
+  return out;
+}
+
+void add_field(std::string& form, std::string_view field) {
+  form += std::to_string(field.size());
+  form += ':';
+  form += field;
+}
+
+}  // namespace
+
+BodyDigest body_digest(const Message& message) {
+  std::string form;
+  form.reserve(message.text.size() + message.user_id.size() + 128);
+  form += static_cast<char>('0' + static_cast<int>(message.kind));
+  add_field(form, message.user_id);
+  if (message.kind == MessageKind::text) {
+    add_field(form, message.text);
+  } else {
+    add_field(form, message.sha256_hex);
+    add_field(form, message.file_name);
+  }
+  return short_digest(form);
+}
+
+size_t Duplicates::KeyHash::operator()(const Key& key) const {
+  size_t value;
+  std::memcpy(&value, key.data(), sizeof value);
+  return value;
+}
+
+Duplicates::Key Duplicates::key_of(const Chain& room, std::string_view uuid) {
+  std::string form(reinterpret_cast<const char*>(room.bytes.data()), room.bytes.size());
+  form += uuid;
+  return short_digest(form);
+}
+
+const Duplicates::Known* Duplicates::find(const Chain& room, std::string_view uuid) const {
+  const auto found = known_.find(key_of(room, uuid));
+  return found == known_.end() ? nullptr : &found->second;
+}
+
+void Duplicates::remember(const Chain& room, std::string_view uuid, const Known& known) {
+  if (entries_max_ == 0) return;
+  const Key key = key_of(room, uuid);
+  if (!known_.insert_or_assign(key, known).second) return;
+  if (order_.size() < entries_max_) {
+    order_.push_back(key);
+    return;
+  }
+  known_.erase(order_[next_]);
+  order_[next_] = key;
+  next_ = (next_ + 1) % entries_max_;
+}
+
+void Duplicates::forget_all() {
+  known_.clear();
+  order_.clear();
+  next_ = 0;
+}
+
+}  // namespace tertulia
