@@ -1,5 +1,5 @@
-// Every setting of a node, with its default. Filled by config.h; the long option's name is the field's with dashes and
-// without the unit.
+// Every setting of a node, with its default. Filled by config.h from flags, environment and file; settings.cc gives
+// each its name (the field's, with dashes and without the _ms), its meaning and its bounds.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ struct Options {
   std::vector<std::string> allowed_origins;  // besides the server's own
   std::vector<std::string> trusted_proxies;  // CIDR
   bool proxy_protocol = false;
-  std::string log_format;  // json, plain; empty: plain on a terminal, else json
+  bool require_origin = false;      // refuse who sends no Origin (is no browser)
+  std::string log_format = "auto";  // json, plain; auto: plain on a terminal, else json
   std::string log_level = "info";
 
   // May be changed while running (SIGHUP): see Live.

@@ -102,6 +102,10 @@ class Store {
   // One session of this user has left this room. clean: the name is free at once; else it is kept for name_grace.
   virtual void release(std::string room, std::string user_id, bool clean, Executor& executor,
                        Callback<ReleaseResult> done) = 0;
+  // As a clean release, for a page that is being loaded again: the name is free at once, but he counts as present until
+  // name_grace has passed, or somebody else takes his name. So here too expire() says `left`, if he has not come back.
+  virtual void release_reloading(std::string room, std::string user_id, Executor& executor,
+                                 Callback<ReleaseResult> done) = 0;
   // To be called when name_grace has passed since a release with `last` and without `left`: ends the claim if its user
   // has not come back, and says so in `left` (true to exactly one caller).
   virtual void expire(std::string room, std::string user_id, Executor& executor, Callback<ReleaseResult> done) = 0;

@@ -1,0 +1,12 @@
+#include "store/open_store.h"
+
+#include "store/memory_store.h"
+
+namespace tertulia {
+
+OpenedStore open_store(std::string_view kind, const std::string&, const StoreOptions& options, const Clock& clock) {
+  if (kind == "memory") return {std::make_unique<MemoryStore>(options, clock), ""};
+  return {nullptr, "store: there is no store \"" + std::string(kind) + "\". Start with --store memory."};
+}
+
+}  // namespace tertulia

@@ -1,0 +1,24 @@
+// Opens a store by its name.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "store/store.h"
+#include "store/store_options.h"
+
+namespace tertulia {
+
+struct OpenedStore {
+  std::unique_ptr<Store> store;  // nothing: `error` says what, where and what to do
+  std::string error;
+};
+
+// kind: "memory" forgets everything at its end; "sqlite" keeps it in data_dir, which is made if it is missing and
+// belongs to this process from then on. Blocks while the store is read and made durable.
+[[nodiscard]] OpenedStore open_store(std::string_view kind, const std::string& data_dir, const StoreOptions& options,
+                                     const Clock& clock);
+
+}  // namespace tertulia
