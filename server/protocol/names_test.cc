@@ -102,8 +102,9 @@ TEST(Names, LookAlikesFoldToOneName) {
 // A claim is looked up by the folded name, and a member list is paged by it: folding it again must not move it.
 TEST(Names, FoldingIsStableForEveryCharacter) {
   int folded_count = 0;
-  for (utf8proc_int32_t c = 1; c < 0x110000; ++c) {
+  for (utf8proc_int32_t c = 1; c < 0xE1000; ++c) {
     if (c >= 0xD800 && c < 0xE000) continue;
+    if (c == 0x40000) c = 0xE0000;  // nothing is assigned between, nor behind but for private use
     for (const std::string& name : {utf8(c), "a" + utf8(c) + "b"}) {
       const std::optional<std::string> once = fold_user_name(name);
       if (!once || once->size() > 256) continue;
@@ -113,7 +114,7 @@ TEST(Names, FoldingIsStableForEveryCharacter) {
       ASSERT_EQ(*twice, *once) << std::hex << c;
     }
   }
-  EXPECT_GT(folded_count, 1'000'000);
+  EXPECT_GT(folded_count, 400'000);
 }
 
 }  // namespace
