@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -54,6 +55,15 @@ class Transport {
 struct Greeting {
   Dialect dialect = Dialect::classic;
   std::string address;  // of the client, as limits count it (behind a trusted proxy: the forwarded one)
+};
+
+// Where connections go after the handshake; one per shard. Thread: the shard's.
+class SessionOpener {
+ public:
+  virtual ~SessionOpener() = default;
+  // Takes the connection over. REQUIRES of the implementation: set_user() before it returns, or the transport is
+  // destroyed, which ends the connection.
+  virtual void open(std::unique_ptr<Transport> transport, Greeting greeting) = 0;
 };
 
 }  // namespace tertulia
