@@ -43,11 +43,11 @@ bool etag_listed(std::string_view list, std::string_view etag) {
 
 }  // namespace
 
-bool origin_allowed(std::string_view origin, std::string_view host, std::span<const std::string> allowed) {
-  if (origin.empty()) return true;
+bool origin_allowed(std::string_view origin, std::string_view host, const OriginPolicy& policy) {
+  if (origin.empty()) return !policy.required;
   const std::string small = small_letters(origin);
   if (small == "null") return false;
-  for (const std::string& other : allowed) {
+  for (const std::string& other : policy.allowed) {
     if (other == "*" || small_letters(other) == small) return true;
   }
   // A browser leaves out the scheme's own port, in Origin and in Host; a proxy may have written it into Host.
@@ -65,7 +65,7 @@ bool origin_allowed(std::string_view origin, std::string_view host, std::span<co
   return !own.empty() && without_suffix(own, port) == without_suffix(small_host, port);
 }
 
-HttpAnswer answer_upgrade(const HttpRequest& request, std::span<const std::string> allowed_origins) {
+HttpAnswer answer_upgrade(const HttpRequest& request, const OriginPolicy& policy) {
   // Whatever is refused here ends the connection: what comes behind may be frames, and is no request.
   const auto refused = [](int status, const char* sentence, const char* fields = "") {
     HttpAnswer answer = plain_answer(status, sentence, fields);
@@ -92,7 +92,7 @@ HttpAnswer answer_upgrade(const HttpRequest& request, std::span<const std::strin
     return refused(400, "Sec-WebSocket-Key is not 16 bytes in base64.");
   }
   if (request.count("origin") > 1) return refused(400, "There is more than one Origin.");
-  if (!origin_allowed(request.field("origin"), request.field("host"), allowed_origins)) {
+  if (!origin_allowed(request.field("origin"), request.field("host"), policy)) {
     return refused(403, "Pages of this origin may not connect; the server's --allowed-origins decides.");
   }
   HttpAnswer answer;
@@ -110,7 +110,7 @@ HttpAnswer answer_upgrade(const HttpRequest& request, std::span<const std::strin
 
 HttpAnswer PublicSite::answer(const HttpRequest& request) {
   if (request.path == "/chat") {
-    HttpAnswer answer = answer_upgrade(request, allowed_origins_);
+    HttpAnswer answer = answer_upgrade(request, policy_);
     if (answer.status == 101 && draining_.load(std::memory_order_relaxed)) {
       answer = plain_answer(503, "This node is leaving; another one, or this one after its restart, will serve you.",
                             "Retry-After: 1\r\n");

@@ -15,17 +15,20 @@ namespace tertulia {
 
 // Whether a page of this origin may speak with the server: its own (Origin's host and port are those of Host; the
 // scheme is ignored, since TLS ends at a proxy), or one of the list, spelled as browsers do ("https://chat.example").
-// An empty origin is no browser's and is allowed; "null" never is. "*" in the list allows every other origin.
-bool origin_allowed(std::string_view origin, std::string_view host, std::span<const std::string> allowed);
+// An empty origin is no browser's and is allowed unless one is required; "null" never is. "*" allows every other one.
+struct OriginPolicy {
+  std::vector<std::string> allowed;  // besides the own
+  bool required = false;
+};
+bool origin_allowed(std::string_view origin, std::string_view host, const OriginPolicy& policy);
 
 // Judges a WebSocket handshake (RFC 6455, 4.2.1) and answers it: 101, or what is wrong with it. Of subprotocols only
 // tertulia.v2 is known, of extensions none.
-HttpAnswer answer_upgrade(const HttpRequest& request, std::span<const std::string> allowed_origins);
+HttpAnswer answer_upgrade(const HttpRequest& request, const OriginPolicy& policy);
 
 class PublicSite final : public HttpSite {
  public:
-  PublicSite(std::vector<std::string> allowed_origins, std::span<const Asset> assets)
-      : allowed_origins_(std::move(allowed_origins)), assets_(assets) {}
+  PublicSite(OriginPolicy policy, std::span<const Asset> assets) : policy_(std::move(policy)), assets_(assets) {}
 
   HttpAnswer answer(const HttpRequest& request) override;
 
@@ -35,7 +38,7 @@ class PublicSite final : public HttpSite {
  private:
   HttpAnswer answer_asset(const HttpRequest& request, const Asset& asset) const;
 
-  const std::vector<std::string> allowed_origins_;
+  const OriginPolicy policy_;
   const std::span<const Asset> assets_;
   std::atomic<bool> draining_ = false;
 };

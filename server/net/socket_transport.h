@@ -21,11 +21,11 @@ namespace tertulia {
 using TcpSocket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, EventLoop::AsioExecutor>;
 
 // The kernel doubles both sizes for its own book-keeping and may overrun them by one segment of 64 KiB:
-// 2 × 48 + 64 waiting to be sent and 2 × 32 unread stay below 256 KiB.
-inline constexpr int kSendBufferBytes = 48 << 10;
+// 2 × 64 + 64 waiting to be sent and 2 × 32 unread make 256 KiB at the very most; a test measures it.
+inline constexpr int kSendBufferBytes = 64 << 10;
 inline constexpr int kReceiveBufferBytes = 32 << 10;
 // Not yet sent at most: what waits here is as old as a slow reader's line, and a private frame waits behind it.
-inline constexpr int kUnsentBytesMax = 32 << 10;
+inline constexpr int kUnsentBytesMax = 64 << 10;
 // How long close() waits for the peer's FIN.
 inline constexpr int64_t kCloseWaitUs = 2'000'000;
 
