@@ -31,11 +31,11 @@ enum class Method : uint8_t {
 
 struct Request {
   Method method = Method::ping;
-  std::string id_json;  // as it was spelled; empty if there was none (only where that is allowed)
+  std::string id_json;  // JSON: a number as it was spelled, a string in our spelling; every request has one
   std::string room_name;
-  std::string user_id;                       // classic
-  std::string user_name;                     // trimmed of nothing, shown as it is; see user_name_folded
-  std::string user_name_folded;              // joins: NFKC_Casefold, trimmed
+  std::string user_id;           // classic
+  std::string user_name;         // joins: trimmed of nothing, shown as it is (what a classic text says is not kept)
+  std::string user_name_folded;  // joins: NFKC_Casefold, trimmed
   std::optional<std::string> user_key;       // v2 joins
   std::optional<Position> position;          // joins: lastMessageId; classic: a malformed or foreign one is as null
   std::optional<uint64_t> limit;             // v2 joins (0 to 1000), history and members (capped at 200)
