@@ -1,5 +1,6 @@
 #include "protocol/utf8.h"
 
+#include <bit>
 #include <cstddef>
 #include <cstring>
 
@@ -12,14 +13,23 @@ bool continues(uint8_t byte) {
   return (byte & 0xC0) == 0x80;
 }
 
-// The bytes at p that are whole, valid characters; stops at the first that is not, or that may not be whole.
+// How many bytes in memory order stand before the first whose high bit is set in word.
+int ascii_bytes_before(uint64_t word) {
+  return (std::endian::native == std::endian::little ? std::countr_zero(word) : std::countl_zero(word)) / 8;
+}
+
+// Passes over whole, valid characters; stops at the first that is not, or that may not be whole.
 const uint8_t* skip_whole_characters(const uint8_t* p, const uint8_t* end) {
   while (p < end) {
     if (*p < 0x80) {
       while (end - p >= 8) {
         uint64_t word;
         std::memcpy(&word, p, 8);
-        if (word & kHighBits) break;
+        word &= kHighBits;
+        if (word != 0) {
+          p += ascii_bytes_before(word);
+          break;
+        }
         p += 8;
       }
       while (p < end && *p < 0x80) ++p;

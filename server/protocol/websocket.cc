@@ -149,12 +149,9 @@ WebSocketReader::Fed WebSocketReader::feed(char* data, size_t size, Handler& han
     }
     position += taken_bytes;
     switch (step) {
-      case Step::go_on:
-        continue;
-      case Step::starved:
-        return {Status::more, size};
-      case Step::stop:
-        return {Status::stopped, position};
+      case Step::go_on: continue;
+      case Step::starved: return {Status::more, size};
+      case Step::stop: return {Status::stopped, position};
       case Step::closed:
       case Step::failed:
         ended_ = true;
@@ -218,8 +215,7 @@ WebSocketReader::Step WebSocketReader::parse_header(const uint8_t* bytes, size_t
     case Opcode::pong:
       if (!header.last) return fail(CloseCode::protocol_error, "a fragmented control frame");
       break;
-    default:
-      return fail(CloseCode::protocol_error, "an unknown opcode");
+    default: return fail(CloseCode::protocol_error, "an unknown opcode");
   }
 
   if (size < 2) return Step::starved;

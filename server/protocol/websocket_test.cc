@@ -236,6 +236,9 @@ TEST(WebSocketReader, InvalidUtf8FailsWith1007AtOnce) {
       {"a surrogate", text("\xED\xA0\x80"), {"failed 1007"}},
       {"overlong", text("\xC0\xAF"), {"failed 1007"}},
       {"over fragments", begin(kText, "a\xE2\x82") + last("a"), {"failed 1007"}},
+      {"ASCII inside a character over fragments",
+       begin(kText, "\xE2\x82") + middle("a") + last("\xAC"),
+       {"failed 1007"}},
       {"the last fragment ends inside a character", begin(kText, "a") + last("\xE2\x82"), {"failed 1007"}},
       {"an empty last fragment ends inside a character", begin(kText, "a\xE2") + last(""), {"failed 1007"}},
       {"in a fragment that is not the last", begin(kText, good) + middle(bad), {"failed 1007"}},
@@ -272,6 +275,7 @@ TEST(WebSocketReader, BinaryFailsWith1003UnlessAllowed) {
   expect_lines(limits, frame(kBinary, std::string(300, 'b')), {"binary " + std::string(300, 'b'), "more"},
                "at the limit");
   expect_lines(limits, header_only(kBinary, 301), {"failed 1009"}, "above the limit, from the header alone");
+  expect_lines(limits, header_only(kBinary, 281, false), {"failed 1009"}, "a first fragment is charged too");
   expect_lines(limits, begin(kBinary, std::string(250, 'b')) + header_only(kContinuation, 11), {"failed 1009"},
                "above the limit with its charges");
 }
@@ -412,6 +416,18 @@ TEST(WebSocketReader, AStoppedReaderGoesOnBehindThatFrame) {
   EXPECT_EQ(fed.consumed, (begin(kText, "tw") + middle("")).size()) << "an empty fragment may stop it too";
   EXPECT_TRUE(reader.mid_message());
   EXPECT_EQ(recorder.lines, (Lines{"text one", "ping p", "empty"}));
+}
+
+TEST(WebSocketReader, WhoStopsAtAnEmptyMessageStillGetsIt) {
+  const WebSocketLimits limits;
+  WebSocketReader reader(limits);
+  WebSocketRecorder recorder;
+  recorder.keeps_going = [&] { return recorder.lines.back() != "empty"; };
+  std::string bytes = text("") + text("next");
+  const auto fed = reader.feed(bytes.data(), bytes.size(), recorder);
+  EXPECT_EQ(fed.status, Status::stopped);
+  EXPECT_EQ(fed.consumed, text("").size());
+  EXPECT_EQ(recorder.lines, (Lines{"empty", "text "}));
 }
 
 TEST(WebSocketReader, BetweenMessagesNothingIsHeldAlsoInsideTheHandler) {
