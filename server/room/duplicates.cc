@@ -1,32 +1,17 @@
 #include "room/duplicates.h"
 
-#include <openssl/evp.h>
-
 #include <cstring>
-#include <memory>
 #include <string>
 
-#include "base/check.h"
+#include "protocol/digest.h"
 
 namespace tertulia {
 namespace {
 
-// Fetched once: OpenSSL 3 takes locks at every implicit fetch.
-const EVP_MD* sha256() {
-  static const std::unique_ptr<EVP_MD, decltype(&EVP_MD_free)> digest(EVP_MD_fetch(nullptr, "SHA256", nullptr),
-                                                                      EVP_MD_free);
-  return digest.get();
-}
-
-std::array<uint8_t, 16> short_digest(std::string_view bytes) {
-  thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  uint8_t full[EVP_MAX_MD_SIZE];
-  const bool made = EVP_DigestInit_ex2(context.get(), sha256(), nullptr) == 1 &&
-                    EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) == 1 &&
-                    EVP_DigestFinal_ex(context.get(), full, nullptr) == 1;
-  CHECK(made, "OpenSSL computes SHA-256");
+std::array<uint8_t, 16> short_digest(std::initializer_list<std::string_view> pieces) {
+  const Sha256 full = sha256(pieces);
   std::array<uint8_t, 16> out;
-  std::memcpy(out.data(), full, out.size());
+  std::memcpy(out.data(), full.data(), out.size());
   return out;
 }
 
@@ -49,7 +34,7 @@ BodyDigest body_digest(const Message& message) {
     add_field(form, message.sha256_hex);
     add_field(form, message.file_name);
   }
-  return short_digest(form);
+  return short_digest({form});
 }
 
 size_t Duplicates::KeyHash::operator()(const Key& key) const {
@@ -59,9 +44,7 @@ size_t Duplicates::KeyHash::operator()(const Key& key) const {
 }
 
 Duplicates::Key Duplicates::key_of(const Chain& room, std::string_view uuid) {
-  std::string form(reinterpret_cast<const char*>(room.bytes.data()), room.bytes.size());
-  form += uuid;
-  return short_digest(form);
+  return short_digest({{reinterpret_cast<const char*>(room.bytes.data()), room.bytes.size()}, uuid});
 }
 
 const Duplicates::Known* Duplicates::find(const Chain& room, std::string_view uuid) const {

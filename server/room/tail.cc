@@ -64,20 +64,20 @@ const Tail::Chunk& Tail::chunk_of(Sequence sequence) const {
   return *(behind - 1);
 }
 
-Tail::Piece Tail::piece_behind(Sequence after, size_t bytes_max) const {
-  CHECK(holds(after + 1), "a piece begins in the tail");
+Tail::Piece Tail::piece_behind(Sequence after, size_t bytes_max, Sequence last_max) const {
+  CHECK(holds(after + 1) && last_max > after, "a piece begins in the tail");
   const Chunk& chunk = chunk_of(after + 1);
   const size_t index = after + 1 - chunk.first;
   const size_t begin = chunk.begin_of(index);
-  size_t last = chunk.entries.size() - 1;
-  if (chunk.size - begin > bytes_max) {
-    const auto over =
-        std::upper_bound(chunk.entries.begin() + static_cast<ptrdiff_t>(index), chunk.entries.end(), begin + bytes_max,
-                         [](size_t bytes, const Entry& entry) { return bytes < entry.end; });
+  size_t last = std::min(chunk.entries.size() - 1, static_cast<size_t>(last_max - chunk.first));
+  if (chunk.entries[last].end - begin > bytes_max) {
+    const auto over = std::upper_bound(chunk.entries.begin() + static_cast<ptrdiff_t>(index),
+                                       chunk.entries.begin() + static_cast<ptrdiff_t>(last), begin + bytes_max,
+                                       [](size_t bytes, const Entry& entry) { return bytes < entry.end; });
     const auto fits = static_cast<size_t>(over - chunk.entries.begin());
     last = fits > index ? fits - 1 : index;
   }
-  return {chunk.data.get() + begin, chunk.entries[last].end - begin, chunk.first + last};
+  return {chunk.data.get() + begin, chunk.entries[last].end - begin, {chunk.first + last, chunk.entries[last].chain}};
 }
 
 std::string_view Tail::frame(Sequence sequence) const {
@@ -95,7 +95,8 @@ Tail::Cut Tail::cut(Sequence after, size_t bytes) const {
   const auto behind = std::upper_bound(chunk.entries.begin() + static_cast<ptrdiff_t>(index), chunk.entries.end(), end,
                                        [](size_t e, const Entry& entry) { return e < entry.end; });
   const auto whole = static_cast<size_t>(behind - chunk.entries.begin());
-  return {chunk.first + whole - 1, end - chunk.begin_of(whole)};
+  const Chain chain = whole == 0 ? Chain{} : chunk.entries[whole - 1].chain;
+  return {{chunk.first + whole - 1, chain}, end - chunk.begin_of(whole)};
 }
 
 }  // namespace tertulia

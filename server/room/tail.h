@@ -23,7 +23,7 @@ class Tail {
   struct Piece {
     const char* data = nullptr;
     size_t bytes = 0;
-    Sequence last = 0;  // of the last frame in it
+    Position last;  // of the last frame in it
   };
 
   explicit Tail(size_t bytes_max) : bytes_max_(bytes_max) {}
@@ -43,15 +43,15 @@ class Tail {
   // REQUIRES: position.sequence follows head's; frame is not empty. Whether the chain continues is the caller's care.
   void append(const Position& position, std::string_view frame);
 
-  // The frames behind `after`, as far as they lie in one chunk and up to about bytes_max (at least one frame).
-  // REQUIRES: holds(after + 1).
-  Piece piece_behind(Sequence after, size_t bytes_max) const;
+  // The frames behind `after`, as far as they lie in one chunk, up to `last_max` and to about bytes_max (at least one).
+  // REQUIRES: holds(after + 1), last_max > after.
+  Piece piece_behind(Sequence after, size_t bytes_max, Sequence last_max = sequence_max) const;
   // One frame. REQUIRES: holds(sequence).
   std::string_view frame(Sequence sequence) const;
   // How many whole frames the first `bytes` of the frames behind `after` are, and what is over: the cursor after a
   // write that the kernel cut. REQUIRES: as piece_behind, bytes at most those of one piece.
   struct Cut {
-    Sequence last;      // last frame that went out whole; `after` if none
+    Position last;      // last frame that went out whole; meaningless if that is `after` itself
     size_t rest_bytes;  // bytes sent of the frame behind it
   };
   Cut cut(Sequence after, size_t bytes) const;

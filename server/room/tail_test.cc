@@ -27,7 +27,8 @@ std::string all_behind(const Tail& tail, Sequence after, size_t bytes_max) {
   while (after < tail.head().sequence) {
     const Tail::Piece piece = tail.piece_behind(after, bytes_max);
     all.append(piece.data, piece.bytes);
-    after = piece.last;
+    EXPECT_EQ(piece.last, at(piece.last.sequence));
+    after = piece.last.sequence;
   }
   return all;
 }
@@ -75,12 +76,13 @@ TEST(Tail, PiecesOfAnySizeAreTheLogAndEveryCutIsFound) {
     ends.push_back(log.size());
   }
   for (size_t bytes_max : {1u, 100u, 1000u, 70'000u, 1'000'000u}) EXPECT_EQ(all_behind(tail, 0, bytes_max), log);
+  EXPECT_EQ(tail.piece_behind(10, 1 << 20, 12).last, at(12));
   for (Sequence after : {Sequence{0}, Sequence{7}, Sequence{150}}) {
     const Tail::Piece piece = tail.piece_behind(after, 5000);
     for (size_t bytes = 0; bytes <= piece.bytes; ++bytes) {
       const Tail::Cut cut = tail.cut(after, bytes);
-      ASSERT_EQ(ends[cut.last] + cut.rest_bytes, ends[after] + bytes);
-      ASSERT_LT(cut.rest_bytes, cut.last == 300 ? 1 : ends[cut.last + 1] - ends[cut.last]);
+      ASSERT_EQ(ends[cut.last.sequence] + cut.rest_bytes, ends[after] + bytes);
+      ASSERT_LT(cut.rest_bytes, cut.last.sequence == 300 ? 1 : ends[cut.last.sequence + 1] - ends[cut.last.sequence]);
     }
   }
 }

@@ -1,0 +1,43 @@
+// The bus within one process: carries items between the shards of a node, by posting to their executors.
+//
+// It loses items too: what a shard does not take in time is dropped beyond pending_max, and the shard reads the gap
+// from the store. So the rules that mend a network's bus are in use on one node as well. Thread: any. Memory: an entry
+// for each (room, subscriber), and at most pending_max items a subscriber.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "bus/bus.h"
+
+namespace tertulia {
+
+class LocalBus final : public Bus {
+ public:
+  explicit LocalBus(size_t pending_max = 10'000) : pending_max_(pending_max) {}
+
+  void subscribe(const std::string& room, BusSubscriber& subscriber, Function<void()> ready) override;
+  void unsubscribe(const std::string& room, BusSubscriber& subscriber) override;
+  void publish(std::shared_ptr<const BusItem> item, const BusSubscriber& from) override;
+
+  uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Line {
+    BusSubscriber* subscriber;
+    std::shared_ptr<std::atomic<size_t>> pending;
+  };
+
+  const size_t pending_max_;
+  std::atomic<uint64_t> dropped_{0};
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::vector<Line>> rooms_;                // guarded by mutex_
+  std::map<BusSubscriber*, std::shared_ptr<std::atomic<size_t>>> pending_;  // guarded by mutex_
+};
+
+}  // namespace tertulia

@@ -1,0 +1,62 @@
+// What all shards of a node share: its doors, its settings, and the few numbers that belong to the whole process.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "bus/bus.h"
+#include "node/options.h"
+#include "session/allowance.h"
+#include "store/store.h"
+
+namespace tertulia {
+
+// What one address may send, over all its connections. Thread: any.
+class AddressAllowance {
+ public:
+  void charge(double messages, double bytes, const Options::Live& live, int64_t now_us);
+  void refund(double messages, const Options::Live& live);
+  int64_t wait_us(const Options::Live& live, int64_t now_us);
+
+ private:
+  std::mutex mutex_;
+  Allowance messages_, bytes_;  // under mutex_
+};
+
+// Thread: any. Memory: an entry for each address that has a session.
+class AddressAllowances {
+ public:
+  std::shared_ptr<AddressAllowance> of(const std::string& address);
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::weak_ptr<AddressAllowance>> entries_;  // under mutex_
+  size_t sweep_at_ = 1024;                                                    // entries at which the dead are removed
+};
+
+struct NodeContext {
+  // Constant after construction.
+  Clock& clock;
+  Random& random;  // of the system: any thread
+  Log& log;
+  Store& store;
+  Bus& bus;
+  const Options options;
+  const std::string node_id;  // random, new at every start
+  const std::string version;
+  const int64_t started_us;
+
+  // Any thread.
+  std::atomic<int64_t> waiting_bytes{0};  // messages accepted and not yet committed, over all shards
+  std::atomic<bool> draining{false};
+  AddressAllowances addresses;
+};
+
+}  // namespace tertulia

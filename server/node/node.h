@@ -1,0 +1,56 @@
+// A node: its shards, and what is done to all of them at once.
+//
+// Thread: built, started and destroyed by the main thread; drain(), reload() and end_now() from any one thread at a
+// time. Ends: the event loops are stopped and joined first, then the node may be destroyed; then bus and store.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/metrics.h"
+#include "node/context.h"
+#include "node/shard.h"
+
+namespace tertulia {
+
+class Node {
+ public:
+  struct Loop {
+    Executor* executor;
+    Timers* timers;
+  };
+
+  // One shard for each loop. REQUIRES: doors and loops outlive the node.
+  Node(Clock& clock, Random& random, Log& log, Store& store, Bus& bus, Options options, std::string version,
+       const std::vector<Loop>& loops);
+
+  // Starts the shards' clockwork. The loops may run already, or later.
+  void start();
+
+  size_t shards_count() const { return shards_.size(); }
+  // For SessionOpeners: open() is called on the shard's own thread.
+  Shard& shard(size_t index) { return *shards_[index]; }
+
+  // Admits nobody any more, asks everybody to leave over the window, and runs `done`, on some shard's thread, when all
+  // are gone and all that they said is decided (at the latest some seconds after the window). Once; a second call has
+  // no effect.
+  void drain(int64_t window_ms, Function<void()> done);
+  bool draining() const { return context_.draining.load(std::memory_order_relaxed); }
+  // SIGHUP: allowances and history length.
+  void reload(const Options::Live& live);
+
+  // Users in any room, sessions: over all shards, about now.
+  int64_t members_count() const;
+  int64_t sessions_count() const;
+  // Adds the shards' numbers to a render.
+  void describe(MetricsSink& sink) const;
+
+ private:
+  NodeContext context_;
+  std::vector<Loop> loops_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+};
+
+}  // namespace tertulia

@@ -1,0 +1,169 @@
+// One room on one shard: joins the pure log to the store and the bus, and carries it to the members here.
+//
+// A room lives here while it has a member, a joiner, or something on its way; then it leaves memory.
+// Thread: the shard's. Memory: the log's tail, and pages for those who fell off it, dropped when nobody reads them.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/function.h"
+#include "bus/bus.h"
+#include "room/member.h"
+#include "room/room_log.h"
+#include "store/store.h"
+
+namespace tertulia {
+
+class Shard;
+class Session;
+class RoomHost;
+
+// A session's membership in a room. Owned by the session.
+struct Membership : Member {
+  RoomHost* host = nullptr;
+  Session* session = nullptr;
+  std::string user_name, name_folded;
+  size_t place = 0;      // in the host's list
+  Sequence read = 0;     // own marker, as far as known
+  uint32_t waiting = 0;  // messages of this session here, accepted and not yet decided
+};
+
+class RoomHost final : public RoomLog::Host, public LogView {
+ public:
+  RoomHost(Shard& shard, std::string room);
+  ~RoomHost() override;
+
+  const RoomLog& log() const { return log_; }
+  RoomLog& log() { return log_; }
+  size_t members_here() const { return members_count_; }
+
+  // Runs `then` with true once the log is open, or with false if the store could not be reached in time.
+  void when_open(Function<void(bool)> then);
+  // A joiner keeps the room in memory.
+  void hold() { ++holds_; }
+  void unhold();
+  bool in_use() const;
+
+  void add(Membership& member);
+  // The session is gone from the room. Its claim ends once its messages here are decided.
+  void remove(Membership& member, bool clean, bool delay_left_signal);
+
+  // A claim was granted to a session that is gone.
+  void let_go(const std::string& user_id, const std::string& user_name);
+  // Users present over all nodes, as last heard.
+  uint64_t members_total() const { return members_total_; }
+
+  // Whether another message may wait now. If not, the session is asked again later (Session::room_has_place).
+  bool has_place(Session& session);
+  void submit(Pending pending);
+  // Puts the frame of a committed message among the private frames of a session, now or soon.
+  void resend(Session& session, const Position& position, const std::string& uuid);
+
+  // Tells the members here, and by the bus all others.
+  void signal(Signal what);
+  void on_bus(const BusItem& item);
+
+  // --- the sweep, driven by the shard ---
+  // Serves at most `members_max` members; true if there is more to do.
+  bool sweep(size_t members_max);
+  // A member's next frame is not in memory: read it. The session is pumped when it is there.
+  void need_page(Membership& member);
+
+  // About once a second: drops what nobody needs, announces the head, tells what was merged.
+  void tick();
+
+  // --- LogView ---
+  Sequence head_sequence() const override { return log_.head().sequence; }
+  std::optional<Tail::Piece> piece_behind(const Position& after, size_t bytes_max, Sequence last_max) const override;
+  Tail::Cut cut(const Position& after, size_t bytes) const override;
+  const std::string& room_name() const override { return log_.room(); }
+
+  // --- RoomLog::Host ---
+  void append(std::vector<Message> messages) override;
+  void read_gap(const Position& after) override;
+  void publish(std::shared_ptr<const LogPiece> piece) override;
+  void decided(const Pending& pending, const Appended& outcome, std::string_view frame) override;
+  void grew() override;
+  void wake_at(int64_t us) override;
+  void contradicted(Sequence sequence) override;
+
+ private:
+  struct Page {
+    Tail frames;
+    int64_t used_us;
+  };
+  struct PageRead {
+    Position after;
+    std::vector<uint64_t> sessions;
+  };
+  // Signals that wait for the next sweep of all members.
+  struct Waiting {
+    std::string v2, classic;   // frames; empty: not for that dialect
+    std::string not_to;        // a userId
+    bool newest_only = false;  // to the newest members only (large rooms)
+  };
+  struct Departure {  // a session that is gone and has messages on their way
+    std::string user_id, user_name;
+    bool clean, delay_left_signal;
+    uint32_t waiting;
+  };
+
+  template <class F>
+  auto later(F then);
+  void open_log();
+  void opened(bool ok);
+  void deliver(const Signal& what);
+  bool within_rate(Signal::Kind kind);
+  void release(Departure gone);
+  void released(const Departure& gone, const ReleaseResult& result);
+  void say_left(const Departure& gone, uint64_t members_count);
+  void compact();
+  void read_page(const Position& after);
+  void wake_senders();
+  const Tail* source_of(Sequence after) const;
+  void page_read(const Position& after, const Rows& rows);
+  void maybe_leave_memory();
+
+  Shard& shard_;
+  const uint64_t number_;  // no other room of this shard has had it
+  RoomLog log_;
+  bool subscribed_ = false;
+  bool opening_ = false;
+  int64_t open_deadline_us_ = 0;
+  std::vector<Function<void(bool)>> open_waiters_;
+  size_t holds_ = 0;
+
+  std::vector<Membership*> members_;  // in the order they came; null: left during a sweep
+  size_t members_count_ = 0;
+  size_t sweep_at_ = 0;
+  bool sweeping_ = false, sweep_again_ = false;
+  std::vector<Waiting> signals_, sweep_signals_;
+
+  std::list<Page> pages_;
+  std::vector<PageRead> page_reads_;
+  std::vector<uint64_t> blocked_senders_;
+  std::unordered_map<uint64_t, std::deque<Departure>> departures_;  // by session, in the order left
+  std::map<std::string, uint64_t>
+      lefts_delayed_;  // by userId: whose `left` waits whether he comes back, and its number
+  uint64_t lefts_numbered_ = 0;
+
+  struct Rate {
+    int64_t second = 0;
+    uint32_t count = 0;
+  };
+  Rate rates_[4];
+  bool list_changed_ = false;   // signals of who came and went were dropped
+  uint64_t members_total_ = 0;  // over all nodes, as last heard
+  int64_t appended_us_ = 0;     // last own append
+  uint64_t wake_timer_ = 0;
+  int64_t wake_due_us_ = 0;
+};
+
+}  // namespace tertulia

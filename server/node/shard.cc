@@ -1,0 +1,225 @@
+#include "node/shard.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/failpoint.h"
+
+namespace tertulia {
+namespace {
+
+constexpr size_t duplicates_max = 100'000;
+constexpr size_t sweep_members_max = 256;
+constexpr int64_t sweep_slice_us = 500;
+constexpr int64_t turn_us = 1'000;  // then the loop sees to its sockets
+constexpr int64_t tick_us = 1'000'000;
+constexpr int64_t drain_margin_us = 2'000'000;  // for closes and appends under way when the window is over
+
+LifeLimits life_limits_of(const Options& options, Dialect dialect) {
+  LifeLimits limits;
+  limits.ping_us = options.ping_interval_ms * 1000;
+  const bool classic = dialect == Dialect::classic;
+  limits.silent_us = (classic ? options.classic_silent_ms : options.silent_ms) * 1000;
+  limits.stalled_us = (classic ? options.classic_silent_ms : options.stalled_ms) * 1000;
+  limits.vanished_us = options.vanished_ms * 1000;
+  limits.no_room_us = options.no_room_ms * 1000;
+  limits.started_frame_us = options.handshake_ms * 1000;
+  limits.heartbeat_us = options.heartbeat_ms * 1000;
+  return limits;
+}
+
+}  // namespace
+
+Shard::Shard(NodeContext& context, Executor& executor, Timers& timers)
+    : context_(context),
+      executor_(executor),
+      timers_(timers),
+      life_limits_{life_limits_of(context.options, Dialect::classic), life_limits_of(context.options, Dialect::v2)},
+      live_(context.options.live),
+      duplicates_(duplicates_max) {
+  websocket_limits_.message_bytes_max = context.options.message_bytes_max;
+}
+
+Shard::~Shard() = default;
+
+void Shard::start() {
+  timers_.after(tick_us, [this] { tick(); });
+}
+
+void Shard::open(std::unique_ptr<Transport> transport, Greeting greeting) {
+  const uint64_t id = next_session_++;
+  Transport& door = *transport;
+  auto session = std::make_unique<Session>(*this, id, std::move(transport), greeting);
+  Session& opened = *session;
+  sessions_.emplace(id, std::move(session));
+  metrics_.sessions.add(1);
+  metrics_.accepted.add();
+  door.set_user(&opened);
+  if (draining_) opened.close(CloseCode::restart, "this node is leaving", Closed::restart);
+}
+
+void Shard::remove(Session& session) {
+  metrics_.sessions.add(-1);
+  sessions_.erase(session.id());
+  if (draining_ && sessions_.empty()) drain_step();
+}
+
+Session* Shard::find_session(uint64_t id) {
+  const auto found = sessions_.find(id);
+  return found == sessions_.end() ? nullptr : found->second.get();
+}
+
+RoomHost& Shard::room(const std::string& name) {
+  std::unique_ptr<RoomHost>& host = rooms_[name];
+  if (!host) {
+    host = std::make_unique<RoomHost>(*this, name);
+    metrics_.rooms.add(1);
+  }
+  return *host;
+}
+
+RoomHost* Shard::find_room(const std::string& name) {
+  const auto found = rooms_.find(name);
+  return found == rooms_.end() ? nullptr : found->second.get();
+}
+
+void Shard::close_room(RoomHost& host) {
+  // Not now: the room is somewhere up the stack.
+  rooms_closing_.push_back(host.room_name());
+  schedule();
+}
+
+void Shard::pump_soon(uint64_t session) {
+  if (std::find(to_pump_.rbegin(), to_pump_.rend(), session) == to_pump_.rend()) to_pump_.push_back(session);
+  schedule();
+}
+
+void Shard::sweep_soon(RoomHost& host) {
+  to_sweep_.push_back(host.room_name());
+  schedule();
+}
+
+void Shard::schedule() {
+  if (std::exchange(scheduled_, true)) return;
+  executor_.post([this] { run(); });
+}
+
+// One turn: private answers first, then a slice of each room that grew, round robin, until the turn is over. What is
+// left goes on behind the loop's other work, so that a room of 10,000 does not delay a room of 2.
+void Shard::run() {
+  scheduled_ = false;
+  const int64_t began_us = now_us();
+  for (const uint64_t id : std::exchange(to_pump_, {}))
+    if (Session* session = find_session(id)) session->pump();
+  while (!to_sweep_.empty()) {
+    const std::string name = std::move(to_sweep_.front());
+    to_sweep_.pop_front();
+    RoomHost* host = find_room(name);
+    if (host == nullptr) continue;
+    const int64_t slice_began_us = now_us();
+    bool more = true;
+    for (size_t served = 0; more && served < sweep_members_max; served += 32) {
+      more = host->sweep(32);
+      if (now_us() - slice_began_us >= sweep_slice_us) break;
+    }
+    if (more) {
+      FAILPOINT("mid_sweep");
+      to_sweep_.push_back(name);
+    }
+    if (now_us() - began_us >= turn_us) break;
+  }
+  for (const std::string& name : std::exchange(rooms_closing_, {})) {
+    const auto found = rooms_.find(name);
+    if (found == rooms_.end() || found->second->in_use()) continue;
+    rooms_.erase(found);
+    metrics_.rooms.add(-1);
+  }
+  if (!to_sweep_.empty() || !to_pump_.empty()) schedule();
+}
+
+void Shard::on_bus(const std::shared_ptr<const BusItem>& item) {
+  if (RoomHost* host = find_room(item->room)) host->on_bus(*item);
+}
+
+void Shard::tick() {
+  timers_.after(tick_us, [this] { tick(); });
+  const int64_t now = now_us();
+  std::vector<uint64_t> ids;
+  ids.reserve(sessions_.size());
+  for (const auto& [id, session] : sessions_) ids.push_back(id);
+  for (const uint64_t id : ids)
+    if (Session* session = find_session(id)) session->tick(now);
+  int64_t tail_bytes = 0, waiting_count = 0, waiting_bytes = 0;
+  for (const auto& [name, host] : rooms_) {
+    host->tick();
+    tail_bytes += static_cast<int64_t>(host->log().tail().bytes());
+    waiting_count += static_cast<int64_t>(host->log().waiting_count());
+    waiting_bytes += static_cast<int64_t>(host->log().waiting_bytes());
+  }
+  metrics_.tail_bytes.set(tail_bytes);
+  metrics_.waiting_messages.set(waiting_count);
+  metrics_.waiting_bytes.set(waiting_bytes);
+  if (draining_) drain_step();
+}
+
+void Shard::reload(const Options::Live& live) {
+  live_ = live;
+}
+
+void Shard::drain(int64_t window_ms, Function<void()> done) {
+  CHECK(!draining_, "a shard drains once");
+  draining_ = true;
+  drained_ = std::move(done);
+  drain_deadline_us_ = now_us() + window_ms * 1000;
+  // Each v2 session gets its own moment in the first part of the window, so that the last one still has time to open
+  // the new connection before this one ends.
+  const size_t count = sessions_.size();
+  size_t at = 0;
+  std::vector<uint64_t> ids;
+  for (const auto& [id, session] : sessions_) ids.push_back(id);
+  for (const uint64_t id : ids) {
+    Session* session = find_session(id);
+    const int64_t delay_ms = window_ms * static_cast<int64_t>(at++) / static_cast<int64_t>(count);
+    if (session == nullptr) continue;
+    if (session->dialect() == Dialect::v2) {
+      session->ask_to_move(delay_ms * 4 / 5, window_ms);
+    } else {
+      timers_.after(delay_ms * 1000, [this, id] {
+        if (Session* leaving = find_session(id))
+          leaving->close(CloseCode::restart, "this node is leaving", Closed::restart);
+      });
+    }
+  }
+  timers_.after(window_ms * 1000, [this] { drain_step(); });
+  drain_step();
+}
+
+void Shard::drain_step() {
+  if (!drained_) return;
+  const int64_t now = now_us();
+  bool waiting = false;
+  for (const auto& [name, host] : rooms_) waiting |= host->log().waiting_count() > 0;
+  if (now >= drain_deadline_us_) {
+    close_all();
+    // The store may never take what still waits; its senders keep it and send it again elsewhere.
+    if (now >= drain_deadline_us_ + drain_margin_us) waiting = false;
+  }
+  const bool out_of_time = now >= drain_deadline_us_ + drain_margin_us;
+  if (waiting || (!sessions_.empty() && !out_of_time)) {
+    if (now >= drain_deadline_us_) timers_.after(20'000, [this] { drain_step(); });
+    return;
+  }
+  Function<void()> done = std::exchange(drained_, nullptr);
+  executor_.post([done = std::move(done)] { done(); });
+}
+
+void Shard::close_all() {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, session] : sessions_) ids.push_back(id);
+  for (const uint64_t id : ids)
+    if (Session* session = find_session(id))
+      session->close(CloseCode::restart, "this node is leaving", Closed::restart);
+}
+
+}  // namespace tertulia

@@ -1,0 +1,107 @@
+// A shard: one thread with its sessions and the rooms of their members. A node in small.
+//
+// Shards share no room state: each appends through the store's door and hears of the others' messages over the bus.
+// Thread: the shard's own executor runs everything but the calls marked *any thread*. Ends: the node stops the executor
+// first; then the shard may be destroyed.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/metrics.h"
+#include "bus/bus.h"
+#include "node/context.h"
+#include "node/room_host.h"
+#include "node/session.h"
+#include "node/transport.h"
+#include "room/duplicates.h"
+#include "session/output.h"
+
+namespace tertulia {
+
+class Shard final : public BusSubscriber {
+ public:
+  Shard(NodeContext& context, Executor& executor, Timers& timers);
+  ~Shard() override;
+
+  // Starts the shard's own clockwork. On the shard's thread.
+  void start();
+
+  // A connection whose handshake is done. On the shard's thread.
+  void open(std::unique_ptr<Transport> transport, Greeting greeting);
+
+  // Asks everybody to leave, spread over the window, and runs `done` on this thread when all are gone and all that they
+  // said is decided; at the latest a little after the window.
+  void drain(int64_t window_ms, Function<void()> done);
+  // Closes everybody at once with 1012, without waiting.
+  void close_all();
+  // New allowances and history length.
+  void reload(const Options::Live& live);
+
+  // --- for sessions and rooms ---
+  NodeContext& context() { return context_; }
+  const Options& options() const { return context_.options; }
+  const Options::Live& live() const { return live_; }
+  Executor& executor() { return executor_; }
+  Timers& timers() { return timers_; }
+  ShardMetrics& metrics() { return metrics_; }
+  Duplicates& duplicates() { return duplicates_; }
+  int64_t now_us() const { return context_.clock.now_us(); }
+  const WebSocketLimits& websocket_limits() const { return websocket_limits_; }
+  const LifeLimits& life_limits(Dialect dialect) const { return life_limits_[dialect == Dialect::v2]; }
+  Output::Plan& plan() { return plan_; }
+
+  RoomHost& room(const std::string& name);  // opened if it is not here
+  RoomHost* find_room(const std::string& name);
+  void close_room(RoomHost& host);
+  Session* find_session(uint64_t id);
+  void remove(Session& session);
+  void count_members(int change) { metrics_.members.add(change); }
+
+  // Soon: writes what the session has to say; serves the room's members.
+  void pump_soon(uint64_t session);
+  void sweep_soon(RoomHost& room);
+
+  // --- BusSubscriber ---
+  Executor& bus_executor() override { return executor_; }
+  void on_bus(const std::shared_ptr<const BusItem>& item) override;
+
+  const ShardMetrics& metrics() const { return metrics_; }  // any thread
+
+ private:
+  void schedule();
+  void run();
+  void tick();
+  void drain_step();
+
+  // Constant after construction.
+  NodeContext& context_;
+  Executor& executor_;
+  Timers& timers_;
+  WebSocketLimits websocket_limits_;
+  LifeLimits life_limits_[2];
+
+  Options::Live live_;
+  ShardMetrics metrics_;
+  Duplicates duplicates_;
+  Output::Plan plan_;
+
+  uint64_t next_session_ = 1;
+  std::unordered_map<uint64_t, std::unique_ptr<Session>> sessions_;
+  std::unordered_map<std::string, std::unique_ptr<RoomHost>> rooms_;
+  std::vector<uint64_t> to_pump_;
+  std::deque<std::string> to_sweep_;
+  bool scheduled_ = false;
+  std::vector<std::string> rooms_closing_;
+
+  Function<void()> drained_;
+  int64_t drain_deadline_us_ = 0;
+  bool draining_ = false;
+};
+
+}  // namespace tertulia
