@@ -24,7 +24,7 @@
 
 namespace tertulia {
 
-class Shard final : public BusSubscriber {
+class Shard final : public BusSubscriber, public SessionOpener {
  public:
   Shard(NodeContext& context, Executor& executor, Timers& timers);
   ~Shard() override;
@@ -33,7 +33,7 @@ class Shard final : public BusSubscriber {
   void start();
 
   // A connection whose handshake is done. On the shard's thread.
-  void open(std::unique_ptr<Transport> transport, Greeting greeting);
+  void open(std::unique_ptr<Transport> transport, Greeting greeting) override;
 
   // Asks everybody to leave, spread over the window, and runs `done` on this thread when all are gone and all that they
   // said is decided; at the latest a little after the window.
