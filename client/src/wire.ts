@@ -19,7 +19,11 @@ export function encodeRequest(id: number, method: string, params: Params): strin
   return JSON.stringify({ jsonrpc: '2.0', method, params, id });
 }
 
-const kinds: Record<string, Message['kind']> = { textMessage: 'text', imageMessage: 'image', fileMessage: 'file' };
+const kinds = new Map<string, Message['kind']>([
+  ['textMessage', 'text'],
+  ['imageMessage', 'image'],
+  ['fileMessage', 'file'],
+]);
 
 function isObject(value: unknown): value is Params {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -29,7 +33,7 @@ function isObject(value: unknown): value is Params {
 export function readMessage(frame: unknown): Message | undefined {
   if (!isObject(frame) || typeof frame['method'] !== 'string') return undefined;
   const method = frame['method'];
-  const kind = kinds[method];
+  const kind = kinds.get(method);
   const params = frame['params'];
   if (!kind || !isObject(params) || typeof frame['_id'] !== 'string') return undefined;
   const position = parsePosition(frame['_id']);
@@ -90,7 +94,7 @@ export function decode(data: unknown): Inbound {
   if (!isObject(frame)) return { kind: 'nonsense', why: 'a frame that is not an object' };
   const method = frame['method'];
   if (typeof method === 'string') {
-    if (method in kinds) {
+    if (kinds.has(method)) {
       const message = readMessage(frame);
       return message ? { kind: 'message', message } : { kind: 'nonsense', why: `a ${method} without its fields` };
     }

@@ -84,8 +84,8 @@ test('a message whose ack was lost is sent again, is stored once, and is told as
     const ana = await new Person(world, node.url).arrives();
     node.onRequest = (conn, request) => {
       if (request.method !== 'textMessage') return false;
-      conn.held = true;
-      conn.say(request); // committed; the answer and the push are lost with the connection
+      conn.open = false; // committed, but nothing goes out any more
+      conn.say(request);
       conn.cut();
       return true;
     };

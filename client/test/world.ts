@@ -299,6 +299,7 @@ export class Endpoint {
         conn.closeCode ??= code;
       });
       ws.on('message', (data) => {
+        if (!conn.open) return; // a server that is gone reads nothing
         const { id, method, params } = JSON.parse(String(data)) as Request;
         const request = { id, method, params };
         conn.requests.push(request);
