@@ -123,6 +123,13 @@ std::vector<std::string> assemble(Config& config) {
   return assembly.errors();
 }
 
+const Setting* find_variable(std::string_view variable) {
+  for (const Setting& setting : settings()) {
+    if (setting.variable() == variable) return &setting;
+  }
+  return nullptr;
+}
+
 // The environment is shared with others (an orchestrator sets TERTULIA_PORT for a service of this name), so a name that
 // is not known is no error; a near miss is worth a word.
 void read_environment(const Environment& environment, Config& config) {
@@ -133,9 +140,8 @@ void read_environment(const Environment& environment, Config& config) {
       config.file = value;
       continue;
     }
-    const auto setting = std::find_if(settings().begin(), settings().end(),
-                                      [&](const Setting& each) { return each.variable() == variable; });
-    if (setting != settings().end()) {
+    const Setting* setting = find_variable(variable);
+    if (setting != nullptr) {
       config.variables[setting->name] = value;
     } else if (const std::string near = nearest_setting(variable.substr(prefix.size())); !near.empty()) {
       config.notices.push_back(escaped(variable) + " is no setting and was ignored; did you mean " +

@@ -1,0 +1,138 @@
+# How tests are registered. All run under CTest; script/test runs one CTest over everything, in build/release, configured
+# as the umbrella: tests of the other build directories (asan, tsan, fuzz) then stand in the same list.
+#
+# Labels: unit, node (black box, in JavaScript), fuzz, style, long. A SERIAL test runs alone: it measures time or memory.
+# A HEAVY one keeps a core busy; the others mostly wait, and several run side by side.
+
+option(TERTULIA_UMBRELLA "This build's CTest also runs the tests of build/asan and build/fuzz (set by script/test)" OFF)
+option(TERTULIA_LONG "With the umbrella: also what takes long (set by script/test --long)" OFF)
+
+# CTest is run with three times as many slots as cores; a heavy test takes three.
+set(TERTULIA_HEAVY_SLOTS 3)
+
+# Programs the black-box tests start.
+if(TERTULIA_UMBRELLA)
+  set(tertulia_binary ${CMAKE_SOURCE_DIR}/build/release/tertulia)
+  set(tertulia_test_binary ${CMAKE_SOURCE_DIR}/build/asan/tertulia)
+else()
+  set(tertulia_binary ${CMAKE_BINARY_DIR}/tertulia)
+  set(tertulia_test_binary ${CMAKE_BINARY_DIR}/tertulia)
+endif()
+
+# A sanitizer's finding ends the program with this status, and no leak is forgiven.
+set(TERTULIA_SANITIZER_ENVIRONMENT
+    "ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=86:detect_stack_use_after_return=1"
+    "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1"
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86")
+
+# tertulia_unit_test(NAME PROGRAM): PROGRAM, a target of this build, as unit.NAME; under the umbrella also as built by
+# asan (asan.NAME), and with LONG by tsan (tsan.NAME).
+function(tertulia_unit_test name program)
+  add_test(NAME unit.${name} COMMAND ${program})
+  set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 300 PROCESSORS ${TERTULIA_HEAVY_SLOTS}
+                       ENVIRONMENT "${TERTULIA_SANITIZER_ENVIRONMENT}")
+  if(NOT TERTULIA_UMBRELLA)
+    return()
+  endif()
+  set(sanitizers asan)
+  if(TERTULIA_LONG)
+    list(APPEND sanitizers tsan)
+  endif()
+  foreach(sanitizer ${sanitizers})
+    add_test(NAME ${sanitizer}.${name} COMMAND ${CMAKE_SOURCE_DIR}/build/${sanitizer}/${program})
+    set_tests_properties(${sanitizer}.${name} PROPERTIES LABELS "unit;${sanitizer}" TIMEOUT 600
+                         PROCESSORS ${TERTULIA_HEAVY_SLOTS} ENVIRONMENT "${TERTULIA_SANITIZER_ENVIRONMENT}")
+  endforeach()
+endfunction()
+
+# tertulia_node_test(NAME FILE [SERIAL] [HEAVY] [CONCURRENT] [RELEASE_ONLY] [TIMEOUT S] [LONG_TIMEOUT S] [LABELS L...]):
+# `node --test FILE` as NAME. It finds in its environment
+#   TERTULIA_BINARY       the server as released (in a dev build: that build's)
+#   TERTULIA_TEST_BINARY  the server with failpoints, under ASan in script/test
+#   TERTULIA_BUILD        the build directory; other programs lie there (websocket_echo …)
+#   TERTULIA_SOURCE       the repository
+#   TERTULIA_TEST_LONG    1 in --long: durations at their defaults
+#   TERTULIA_SANITIZED    asan or tsan when TERTULIA_BINARY is such a build: slower, and its memory says nothing
+# In --long it also runs against the ASan server (asan.NAME) unless RELEASE_ONLY or SERIAL, and against the TSan server
+# (tsan.NAME) if CONCURRENT. TIMEOUT is for the short run (120), LONG_TIMEOUT for --long (900).
+function(tertulia_node_test name file)
+  cmake_parse_arguments(arg "SERIAL;HEAVY;CONCURRENT;RELEASE_ONLY" "TIMEOUT;LONG_TIMEOUT" "LABELS" ${ARGN})
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "tertulia_node_test(${name}): what is ${arg_UNPARSED_ARGUMENTS}?")
+  endif()
+  cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  if(NOT arg_LONG_TIMEOUT)
+    set(arg_LONG_TIMEOUT 900)
+  endif()
+  set(environment ${TERTULIA_SANITIZER_ENVIRONMENT} "TERTULIA_BUILD=${CMAKE_BINARY_DIR}" "TERTULIA_SOURCE=${CMAKE_SOURCE_DIR}")
+  set(timeout ${arg_TIMEOUT})
+  set(runs plain)
+  if(TERTULIA_LONG)
+    list(APPEND environment TERTULIA_TEST_LONG=1)
+    set(timeout ${arg_LONG_TIMEOUT})
+    if(NOT arg_SERIAL AND NOT arg_RELEASE_ONLY)
+      list(APPEND runs asan)
+    endif()
+    if(arg_CONCURRENT)
+      list(APPEND runs tsan)
+    endif()
+  endif()
+  foreach(run ${runs})
+    if(run STREQUAL plain)
+      set(test ${name})
+      set(labels node ${arg_LABELS})
+      set(binaries "TERTULIA_BINARY=${tertulia_binary}" "TERTULIA_TEST_BINARY=${tertulia_test_binary}")
+    else()
+      set(test ${run}.${name})
+      set(labels node ${run} ${arg_LABELS})
+      set(server ${CMAKE_SOURCE_DIR}/build/${run}/tertulia)
+      set(binaries "TERTULIA_BINARY=${server}" "TERTULIA_TEST_BINARY=${server}" "TERTULIA_SANITIZED=${run}")
+    endif()
+    add_test(NAME ${test} COMMAND node --test ${file})
+    set_tests_properties(${test} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout} ENVIRONMENT "${environment};${binaries}"
+                         WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+    if(arg_SERIAL)
+      set_tests_properties(${test} PROPERTIES RUN_SERIAL ON)
+    endif()
+    if(arg_HEAVY)
+      set_tests_properties(${test} PROPERTIES PROCESSORS ${TERTULIA_HEAVY_SLOTS})
+    endif()
+  endforeach()
+endfunction()
+
+# The tests that belong to the whole tree and not to a program.
+function(tertulia_tree_tests)
+  add_test(NAME layout.includes COMMAND node ${CMAKE_SOURCE_DIR}/tests/layout/includes.mjs ${CMAKE_SOURCE_DIR})
+  add_test(NAME layout.includes_selftest COMMAND node --test ${CMAKE_SOURCE_DIR}/tests/layout/includes.test.mjs)
+  set_tests_properties(layout.includes layout.includes_selftest PROPERTIES LABELS style TIMEOUT 60)
+  if(NOT TERTULIA_UMBRELLA)
+    return()
+  endif()
+  add_test(NAME style.format COMMAND ${CMAKE_SOURCE_DIR}/tests/layout/format.sh)
+  set_tests_properties(style.format PROPERTIES LABELS style TIMEOUT 120 PROCESSORS ${TERTULIA_HEAVY_SLOTS})
+
+  set(fuzz_seconds 30)
+  if(TERTULIA_LONG)
+    set(fuzz_seconds 600)
+    add_test(NAME style.tidy COMMAND ${CMAKE_SOURCE_DIR}/tests/layout/tidy.sh ${CMAKE_BINARY_DIR})
+    set_tests_properties(style.tidy PROPERTIES LABELS "style;long" TIMEOUT 2400 PROCESSORS ${TERTULIA_HEAVY_SLOTS})
+  endif()
+  math(EXPR fuzz_timeout "${fuzz_seconds} + 60")
+  file(GLOB targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.cc)
+  foreach(target ${targets})
+    get_filename_component(name ${target} NAME_WE)
+    string(REGEX REPLACE "_fuzz$" "" name ${name})
+    add_test(NAME fuzz.${name} COMMAND ${CMAKE_SOURCE_DIR}/tests/fuzz/run.sh ${fuzz_seconds} ${name})
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT ${fuzz_timeout} PROCESSORS ${TERTULIA_HEAVY_SLOTS})
+  endforeach()
+
+  if(EXISTS ${CMAKE_SOURCE_DIR}/client/package.json)
+    foreach(script check test)
+      add_test(NAME client.${script} COMMAND npm run --silent ${script} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/client)
+      set_tests_properties(client.${script} PROPERTIES LABELS client TIMEOUT 300)
+    endforeach()
+  endif()
+endfunction()
