@@ -177,27 +177,6 @@ void describe(const ShardMetrics& m, MetricsSink& sink) {
   counter("tertulia_not_now_total", "Joins and reads refused because the store was away", m.not_now);
 }
 
-void describe(const StoreMetrics& m, MetricsSink& sink) {
-  const auto counter = [&](const char* name, const char* help, const auto& value) {
-    sink.counter(name, help, static_cast<double>(value.value()));
-  };
-  counter("tertulia_commits_total", "Transactions committed by the store", m.commits);
-  counter("tertulia_store_rows_total", "Messages appended to the store", m.rows);
-  counter("tertulia_store_not_now_total", "Batches the store could not take: full, read-only, away", m.not_now);
-  counter("tertulia_store_refused_total", "Messages the store refused for what they are", m.refused);
-  counter("tertulia_store_reopened_total", "Times the store was closed and opened again after an I/O error",
-          m.reopened);
-  counter("tertulia_store_checkpoints_total", "Checkpoints", m.checkpoints);
-  sink.histogram("tertulia_store_commit_seconds", "A transaction, from its begin until it is durable", m.commit_us);
-  sink.gauge("tertulia_store_queued_messages", "Messages waiting for the store's writer",
-             static_cast<double>(m.queued_messages.value()));
-  sink.gauge("tertulia_store_queued_bytes", "Bytes waiting for the store's writer",
-             static_cast<double>(m.queued_bytes.value()));
-  counter("tertulia_store_reads_total", "Pages and look-ups read", m.reads);
-  counter("tertulia_store_read_rows_total", "Messages read", m.read_rows);
-  sink.counter("tertulia_store_read_seconds_total", "Time spent reading", static_cast<double>(m.read_us.value()) / 1e6);
-}
-
 void describe_process(MetricsSink& sink, int64_t started_unix_ms, std::string_view version) {
   const struct mallinfo2 heap = mallinfo2();
   sink.gauge("tertulia_allocated_bytes", "Memory handed out by the allocator", static_cast<double>(heap.uordblks));

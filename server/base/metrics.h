@@ -160,22 +160,6 @@ struct alignas(64) ShardMetrics {
   Counter not_now;            // joins and reads refused because the store was away
 };
 
-// A store's numbers. Thread: one writer for each member unless it is shared.
-struct alignas(64) StoreMetrics {
-  Counter commits;   // transactions
-  Counter rows;      // messages appended
-  Counter not_now;   // batches not taken: full, read-only, away
-  Counter refused;   // messages refused for what they are
-  Counter reopened;  // after an I/O error
-  Counter checkpoints;
-  DurationHistogram commit_us;  // a transaction, from its begin until it is durable
-  Gauge queued_messages;        // waiting for the writer
-  Gauge queued_bytes;
-  SharedCounter reads;  // pages and look-ups
-  SharedCounter read_rows;
-  SharedCounter read_us;
-};
-
 // What a source says when it is asked. Thread: the one that renders.
 class MetricsSink {
  public:
@@ -190,7 +174,6 @@ class MetricsSink {
 };
 
 void describe(const ShardMetrics& metrics, MetricsSink& sink);
-void describe(const StoreMetrics& metrics, MetricsSink& sink);
 // The process: memory by the allocator and the kernel, processor time, open files, when it was started, its version.
 // `started_unix_ms` is when the process began.
 void describe_process(MetricsSink& sink, int64_t started_unix_ms, std::string_view version);

@@ -45,24 +45,6 @@ TEST(Metrics, ShardsAreAddedUp) {
   EXPECT_THAT(text, HasSubstr("# TYPE tertulia_sessions gauge"));
 }
 
-TEST(Metrics, StoreCountsTransactionsAndTheirTime) {
-  MetricsRegistry registry;
-  StoreMetrics store;
-  const auto source = registry.add([&](MetricsSink& sink) { describe(store, sink); });
-  store.commits.add(7);
-  store.commit_us.add_us(100);
-  store.commit_us.add_us(1'000'000'000);
-  store.read_us.add(500'000);
-  const std::string text = registry.render();
-  EXPECT_EQ(value_of(text, "tertulia_commits_total"), 7);
-  EXPECT_EQ(value_of(text, R"(tertulia_store_commit_seconds_bucket{le="6.4e-05"})"), 0);
-  EXPECT_EQ(value_of(text, R"(tertulia_store_commit_seconds_bucket{le="0.000128"})"), 1);
-  EXPECT_EQ(value_of(text, R"(tertulia_store_commit_seconds_bucket{le="+Inf"})"), 2);
-  EXPECT_EQ(value_of(text, "tertulia_store_commit_seconds_count"), 2);
-  EXPECT_EQ(value_of(text, "tertulia_store_commit_seconds_sum"), 1000.0001);
-  EXPECT_EQ(value_of(text, "tertulia_store_read_seconds_total"), 0.5);
-}
-
 TEST(Metrics, HistogramPutsABoundIntoItsOwnBucket) {
   DurationHistogram histogram;
   for (size_t i = 0; i + 1 < DurationHistogram::buckets; ++i) histogram.add_us(DurationHistogram::bound_us(i));

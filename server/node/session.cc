@@ -176,7 +176,6 @@ void Session::feed(char* data, size_t size) {
 
 bool Session::on_message(Opcode, std::string_view payload) {
   FAILPOINT("request_read");
-  if (payload.empty() && flood(shard_.now_us())) return false;
   std::variant<Request, Malformed> parsed = parse_request(dialect_, payload);
   if (auto* request = std::get_if<Request>(&parsed)) {
     shard_.metrics().requests.add();

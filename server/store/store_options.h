@@ -10,6 +10,8 @@
 
 namespace tertulia {
 
+class MetricsSink;
+
 // Thread: any, for reading and counting. Ends: outlives the store that counts into it.
 struct StoreMetrics {
   std::atomic<uint64_t> commits = 0;        // transactions that were made durable
@@ -27,6 +29,9 @@ struct StoreMetrics {
   std::atomic<uint64_t> checkpoint_us = 0;
   std::atomic<uint64_t> wal_bytes = 0;  // now; grows while somebody reads for long (a backup)
 };
+
+// Adds them to a render.
+void describe(const StoreMetrics& metrics, MetricsSink& sink);
 
 struct StoreOptions {
   ClaimsOptions claims;
