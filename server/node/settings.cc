@@ -82,7 +82,8 @@ Setting text(const char* name, const char* form, const char* meaning, std::strin
           .show = [field](const Options& options) { return options.*field; }};
 }
 
-Setting choice(const char* name, const char* meaning, std::string Options::*field, std::vector<std::string> choices) {
+Setting choice(const char* name, const char* meaning, std::string Options::*field,
+               const std::vector<std::string>& choices) {
   std::string form;
   for (const std::string& each : choices) form += (form.empty() ? "" : "|") + each;
   Setting setting = text(name, form.c_str(), meaning, field, [choices, form](const std::string& value) -> std::string {
