@@ -44,7 +44,7 @@ struct StoreOptions {
   uint32_t heads_cached_max = 65'536;        // rooms whose head the writer remembers; about 200 bytes each
   uint32_t writer_cache_bytes = 32 << 20;    // pages in memory
   uint32_t reader_cache_bytes = 4 << 20;     // each of two readers
-  uint32_t wal_checkpoint_bytes = 4 << 20;   // when the write-ahead log is longer, it is copied into the database
+  uint32_t wal_checkpoint_bytes = 16 << 20;  // when the write-ahead log is longer, it is copied into the database
   uint32_t wal_restart_bytes = 64 << 20;     // when it is longer still, readers are made to wait for that
   uint32_t markers_pending_max = 100'000;    // read markers not yet written; further ones are dropped
   int64_t markers_flush_ms = 1'000;

@@ -1,0 +1,31 @@
+#include "store/memory_store.h"
+#include "store_suite.h"
+
+namespace tertulia {
+namespace {
+
+class MemoryUnderTest final : public StoreUnderTest {
+ public:
+  MemoryUnderTest() {
+    StoreOptions options;
+    options.metrics = &metrics;
+    store_ = std::make_unique<MemoryStore>(options, clock);
+  }
+  Store& store() override { return *store_; }
+  bool restart(bool) override { return false; }
+  void poison() override {
+    store_->refuse([](const Message& message) { return message.text.rfind(kPoison, 0) == 0; });
+  }
+
+ private:
+  std::unique_ptr<MemoryStore> store_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Memory, StoreSuite,
+                         testing::Values(StoreKind{
+                             "memory",
+                             []() -> std::unique_ptr<StoreUnderTest> { return std::make_unique<MemoryUnderTest>(); }}),
+                         [](const auto& kind) { return kind.param.name; });
+
+}  // namespace
+}  // namespace tertulia

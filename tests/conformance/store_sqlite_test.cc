@@ -1,0 +1,58 @@
+#include "store/open_store.h"
+#include "store/sqlite.h"
+#include "store_suite.h"
+
+namespace tertulia {
+namespace {
+
+class SqliteUnderTest final : public StoreUnderTest {
+ public:
+  SqliteUnderTest() { start(); }
+  ~SqliteUnderTest() override {
+    if (store_) store_->stop(false);
+  }
+  Store& store() override { return *store_; }
+  bool restart(bool empty) override {
+    store_->stop(empty);
+    store_ = nullptr;
+    start();
+    return true;
+  }
+  void poison() override {
+    store_->stop(true);
+    store_ = nullptr;
+    {
+      sqlite::Connection connection;
+      ASSERT_EQ(connection.open(directory_ / "data/tertulia.db", SQLITE_OPEN_READWRITE, ""), SQLITE_OK);
+      std::string sql = std::string("CREATE TRIGGER poison AFTER INSERT ON messages WHEN NEW.text LIKE '") + kPoison +
+                        "%' BEGIN SELECT RAISE(ABORT, 'poisoned'); END";
+      ASSERT_EQ(connection.run(sql.c_str()), SQLITE_OK) << connection.error();
+    }
+    start();
+  }
+
+ private:
+  void start() {
+    StoreOptions options;
+    options.metrics = &metrics;
+    // Small limits, so that every test passes through transactions of several sizes and several checkpoints.
+    options.transaction_rows_max = 64;
+    options.heads_cached_max = 64;
+    options.wal_checkpoint_bytes = 256 << 10;
+    OpenedStore opened = open_store("sqlite", directory_ / "data", options, clock);
+    ASSERT_NE(opened.store, nullptr) << opened.error;
+    store_ = std::move(opened.store);
+  }
+
+  testing_store::TemporaryDirectory directory_;
+  std::unique_ptr<Store> store_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Sqlite, StoreSuite,
+                         testing::Values(StoreKind{
+                             "sqlite",
+                             []() -> std::unique_ptr<StoreUnderTest> { return std::make_unique<SqliteUnderTest>(); }}),
+                         [](const auto& kind) { return kind.param.name; });
+
+}  // namespace
+}  // namespace tertulia
