@@ -145,8 +145,8 @@ HttpRefusal guard_http_head(std::string_view head, const HttpHeadLimits& limits)
     }
   }
   if (encodings > 0 && lengths > 0) return {400, "Content-Length and Transfer-Encoding exclude each other."};
-  if (encodings > 0 && http_1_0) return {400, "HTTP/1.0 has no Transfer-Encoding."};
-  if (hosts == 0 && !http_1_0) return {400, "HTTP/1.1 needs a Host."};
+  if (encodings > 0 && http_1_0) return {400, "There is no Transfer-Encoding in HTTP/1.0."};
+  if (hosts == 0 && !http_1_0) return {400, "A request in HTTP/1.1 needs a Host."};
   return kFine;
 }
 
