@@ -46,7 +46,8 @@ class VfsFile {
   int write_back() {
     sqlite3_int64 size = 0;
     int code = file_->pMethods->xFileSize(file_, &size);
-    std::vector<char> piece(256 << 10);
+    // SQLite's own VFS takes less than 128 KiB at a time and calls more a full disk.
+    std::vector<char> piece(64 << 10);
     for (sqlite3_int64 at = 0; code == SQLITE_OK && at < size; at += static_cast<sqlite3_int64>(piece.size())) {
       const int bytes = static_cast<int>(std::min<sqlite3_int64>(static_cast<sqlite3_int64>(piece.size()), size - at));
       code = file_->pMethods->xRead(file_, piece.data(), bytes, at);
