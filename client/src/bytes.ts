@@ -58,9 +58,9 @@ export function utf8Length(text: string): number {
   return bytes;
 }
 
-/** Replaces what no UTF-8 can carry: halves of surrogate pairs. */
+/** Replaces what a server does not read at all: halves of surrogate pairs, which no UTF-8 can carry, and NUL. */
 export function wellFormed(text: string): string {
-  return text.replace(/\p{Surrogate}/gu, '\ufffd');
+  return text.replace(/\p{Surrogate}|\u0000/gu, '\ufffd');
 }
 
 export type RandomBytes = (count: number) => Uint8Array;

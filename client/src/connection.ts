@@ -308,8 +308,13 @@ export class Connection {
       return;
     }
     for (const id of links) if (id < socket.id) this.sockets.get(id)?.muted.add(name);
+    socket.heads.set(name, stringOf(params, 'head'));
+    // In the middle of a session: what was sent into the past that is gone is sent again.
+    const on = this.state.links.find((link) => link.id === socket.id)?.rooms.get(name);
+    if (on === 'live') room.outbox.forget(socket.id);
     room.log.drop();
     room.onReset(numberOf(params, 'oldest', 1), stringOf(params, 'head'));
+    this.pump();
   }
 
   private onSkipped(room: RoomDoor, after: number, before: number): void {

@@ -21,7 +21,7 @@ import type {
   Sent,
   Timers,
 } from './types.js';
-import { numberOf, readMessage, stringOf, validPosition, type Params } from './wire.js';
+import { encodeRequest, numberOf, readMessage, stringOf, validPosition, type Params } from './wire.js';
 
 interface Deferred<T> {
   resolve(value: T): void;
@@ -43,6 +43,7 @@ export interface RoomHost {
 }
 
 const messageBytesDefault = 64 << 10;
+const nameBytesMax = 256;
 const typingEveryMs = 3000;
 const readEveryMs = 1000;
 
@@ -120,6 +121,12 @@ export class Room extends Emitter<RoomEvents> {
         const { phase } = this.host.connection.state;
         if (phase === 'closed' || phase === 'refused') throw new TertuliaError('closed', 'the client is closed');
         if (this.options) throw new TertuliaError('invalid', `the room ${this.name} is joined; leave it first`);
+        for (const each of [this.name, options.userName]) {
+          // The server answers other names that it does not take; these it could not even read.
+          if (wellFormed(each) !== each || each === '' || utf8Length(each) > nameBytesMax) {
+            throw new TertuliaError('invalid', `${JSON.stringify(each)} is no name`);
+          }
+        }
         if (typeof lastMessageId === 'string' && !validPosition(lastMessageId)) {
           throw new TertuliaError('invalid', `${JSON.stringify(lastMessageId)} is no position`);
         }
@@ -149,14 +156,15 @@ export class Room extends Emitter<RoomEvents> {
         if (!this.options) return refuse('notMember', `the room ${this.name} is not joined`);
         if (!/^[A-Za-z0-9_-]{1,64}$/.test(uuid)) return refuse('invalid', 'a uuid is 1 to 64 of [A-Za-z0-9_-]');
         if (this.outbox.has(uuid)) return refuse('invalid', `a message with the uuid ${uuid} waits already`);
+        if (text === '') return refuse('invalid', 'a text is not empty');
         const clean = wellFormed(text);
-        const bytes = utf8Length(clean);
-        if (bytes > this.messageBytesMax) {
-          return refuse('tooLarge', `the text has ${bytes} bytes; the server takes ${this.messageBytesMax}`);
-        }
         const date = wellFormed(options.date ?? new Date().toISOString());
         if (utf8Length(date) > 64) return refuse('invalid', 'a date has at most 64 bytes');
-        if (!this.outbox.push(uuid, clean, date, bytes)) {
+        const bytes = this.frameBytes(clean, uuid, date);
+        if (bytes > this.messageBytesMax) {
+          return refuse('tooLarge', `this makes a frame of ${bytes} bytes; the server takes ${this.messageBytesMax}`);
+        }
+        if (!this.outbox.push(uuid, clean, date, utf8Length(clean))) {
           return refuse('queueFull', `${this.outbox.count} messages wait in the room ${this.name} already`);
         }
         this.promises.set(uuid, { resolve, reject });
@@ -254,6 +262,11 @@ export class Room extends Emitter<RoomEvents> {
     const made = stringOf(answer, 'userKey');
     if (made) this.host.adoptMade(made);
     this.messageBytesMax = numberOf(answer, 'messageBytesMax', messageBytesDefault);
+    // Said before the limit was known, or under another one: a frame that is too large is answered without its id.
+    const tooLarge = (entry: Entry): boolean => this.frameBytes(entry.text, entry.uuid, entry.date) > this.messageBytesMax;
+    for (const entry of this.outbox.take(tooLarge)) {
+      this.failPending(entry, new TertuliaError('tooLarge', `the server takes frames of ${this.messageBytesMax} bytes`));
+    }
     this.joining?.resolve({
       userId: stringOf(answer, 'userId'),
       userKey: this.host.userKey(),
@@ -339,6 +352,11 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   // ----
+
+  // What the server measures is the whole frame, with whatever escapes JSON needs. The largest id stands for all.
+  private frameBytes(text: string, uuid: string, date: string): number {
+    return utf8Length(encodeRequest(Number.MAX_SAFE_INTEGER, 'textMessage', { roomName: this.name, text, uuid, date }));
+  }
 
   private call(method: string, params: Params): Promise<Params> {
     if (!this.options) return Promise.reject(new TertuliaError('notMember', `the room ${this.name} is not joined`));

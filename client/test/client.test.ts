@@ -244,13 +244,42 @@ test('what cannot be said is refused here, and the server never hears of it', ()
     const ana = new Person(world, node.url);
     await assert.rejects(ana.room.send('too early'), refuses('notMember'));
     await ana.arrives();
-    await assert.rejects(ana.room.send('é'.repeat(501)), refuses('tooLarge'));
+    const frame = JSON.stringify({ jsonrpc: '2.0', method: 'textMessage', params: { roomName: 'sala', text: '', uuid: 'u', date: '' }, id: 2 ** 53 - 1 });
+    const rest = 1000 - frame.length;
+    const just = (count: number) => ({ text: 'é'.repeat(count >> 1) + 'x'.repeat(count & 1), uuid: 'u', date: '' });
+    const { text, ...how } = just(rest + 1);
+    await assert.rejects(ana.room.send(text, how), refuses('tooLarge'));
+    await assert.rejects(ana.room.send('\n'.repeat((rest >> 1) + 1), how), refuses('tooLarge'));
+    await assert.rejects(ana.room.send(''), refuses('invalid'));
     await assert.rejects(ana.room.send('x', { uuid: 'a b' }), refuses('invalid'));
     await assert.rejects(ana.room.send('x', { date: 'd'.repeat(65) }), refuses('invalid'));
-    await ana.room.send('é'.repeat(500));
-    await ana.room.send('half \ud83c');
-    assert.equal(ana.texts[1], 'half \ufffd');
+    await ana.room.send(just(rest).text, how);
+    await ana.room.send('half \ud83c, none \0');
+    assert.equal(ana.texts[1], 'half \ufffd, none \ufffd');
     assert.equal(node.last.asked('textMessage').length, 2);
+    await ana.client.close();
+  }));
+
+test('what was queued before the limit was known fails when it is too large for it', () =>
+  inWorld(async (world) => {
+    const node = await world.endpoint();
+    const ana = new Person(world, node.url);
+    void ana.client.connect();
+    void ana.room.join({ userName: 'Ana' });
+    const all = ['one', 'x'.repeat(5000), 'two'].map((text) => ana.room.send(text));
+    await assert.rejects(all[1]!, (error: TertuliaError) => refuses('tooLarge')(error) && error.outcome === 'none');
+    assert.deepEqual([(await all[0]!).sequence, (await all[2]!).sequence], [1, 2]);
+    await ana.client.close();
+  }));
+
+test('names that no server could read are refused here', () =>
+  inWorld(async (world) => {
+    const node = await world.endpoint();
+    const ana = new Person(world, node.url);
+    for (const userName of ['', 'a\0b', 'half \ud83c', 'x'.repeat(257)]) {
+      await assert.rejects(ana.room.join({ userName }), refuses('invalid'), JSON.stringify(userName));
+      await assert.rejects(ana.client.room(userName).join({ userName: 'Ana' }), refuses('invalid'), JSON.stringify(userName));
+    }
     await ana.client.close();
   }));
 

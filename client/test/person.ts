@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { WebSocket } from 'ws';
 import { Client, type ClientOptions, type JoinOptions, type Message, type Room, type TertuliaError } from '../src/index.js';
 import type { ClientState, RoomState, Sent, WebSocketConstructor } from '../src/types.js';
-import { ManualTimers, until, type World } from './world.js';
+import { deadlineDefaultMs, ManualTimers, until, World } from './world.js';
 
 export const key = (letter: string): string => letter.repeat(43);
 
@@ -104,13 +104,17 @@ export class Person {
   }
 }
 
-/** Runs a test in a world of its own. */
+/** Runs a test in a world of its own. It has twice the time of a single wait, however many things it waits for. */
 export async function inWorld(test: (world: World) => Promise<void>): Promise<void> {
-  const { World: Made } = await import('./world.js');
-  const world = new Made();
+  const world = new World();
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('waited in vain for a promise')), 2 * deadlineDefaultMs);
+  });
   try {
-    await test(world);
+    await Promise.race([test(world), late]);
   } finally {
+    clearTimeout(timer);
     await world.end();
   }
 }

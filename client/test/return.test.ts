@@ -418,6 +418,29 @@ test('a past that went on as long as the one held, but otherwise, is told by res
     await ana.client.close();
   }));
 
+test('reset in the middle of a session: what has no answer is sent again, into the new past', () =>
+  inWorld(async (world) => {
+    const node = await world.endpoint();
+    const ana = await new Person(world, node.url).arrives();
+    for (let i = 1; i <= 3; i++) world.says('sala', `m${i}`);
+    await ana.sawHead();
+    let heard = 0;
+    node.onRequest = (_conn, { method }) => method === 'textMessage' && heard++ === 0; // taken by the past that goes
+    const say = ana.room.send('kept');
+    await until('it was heard', () => heard === 1);
+    const log = world.log('sala');
+    log.rewind(1);
+    node.last.notify('reset', { roomName: 'sala', oldest: 1, head: log.position(1) });
+    node.last.cursors.set('sala', 0);
+    node.last.deliver('sala');
+    node.last.notify('live', { roomName: 'sala', sequence: 1 });
+    assert.equal((await say).sequence, 2);
+    await ana.sawHead();
+    assert.deepEqual(ana.story.slice(4), ['reset', 'message 1', 'message 2']);
+    assert.equal(node.last.asked('joinRoom').length, 1);
+    await ana.client.close();
+  }));
+
 test('cut between reset and its messages, it begins anew without a position', () =>
   inWorld(async (world) => {
     const node = await world.endpoint();

@@ -2,7 +2,7 @@
 // them as the protocol says, and faults on request. The chain here is computed apart from the library's, with Node's hash.
 import { createHash } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocketServer } from 'ws';
 import type { Timers } from '../src/types.js';
 
 export type Json = Record<string, unknown>;
@@ -82,6 +82,13 @@ export interface Request {
   params: Json;
 }
 
+/** What a server needs of a connection: `ws` has it, and so has the simulated net of model.test.ts. */
+export interface ServerSide {
+  send(data: string | Buffer): void;
+  close(code?: number): void;
+  terminate(): void;
+}
+
 /** One connection as its server sees it. */
 export class Conn {
   readonly requests: Request[] = [];
@@ -95,7 +102,7 @@ export class Conn {
 
   constructor(
     readonly endpoint: Endpoint,
-    readonly ws: WebSocket,
+    readonly ws: ServerSide,
     readonly number: number,
   ) {}
 
@@ -389,8 +396,11 @@ export class ManualTimers implements Timers {
   }
 }
 
+/** How long a test waits for something before it fails. */
+export const deadlineDefaultMs = Number(process.env['TERTULIA_DEADLINE_MS'] ?? 20_000);
+
 /** Waits until it is so; fails after a while, saying what was waited for. */
-export async function until(what: string, condition: () => boolean, deadlineMs = 10_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, deadlineMs = deadlineDefaultMs): Promise<void> {
   const end = Date.now() + deadlineMs;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`waited in vain until ${what}`);
