@@ -237,7 +237,7 @@ void RoomHost::decided(const Pending& pending, const Appended& outcome, std::str
   const bool of_departed = gone != departures_.end() && !pending.hand_over;
   if (Session* session = shard_.find_session(pending.session)) {
     session->decided(*this, pending, outcome, frame, !of_departed);
-    shard_.pump_soon(pending.session);
+    shard_.pump_soon(*session);
   }
   if (!of_departed || --gone->second.front().waiting > 0) return;
   Departure departure = std::move(gone->second.front());

@@ -40,6 +40,7 @@ Session::~Session() {
 // --- output ---
 
 void Session::pump(std::string_view signals) {
+  pump_queued_ = false;
   if (broken_ || blocked_) return;
   Output::Plan& plan = shard_.plan();
   Membership* needs = nullptr;
@@ -75,7 +76,7 @@ void Session::pump(std::string_view signals) {
   if (needs != nullptr) {
     needs->host->need_page(*needs);
   } else if (more) {
-    shard_.pump_soon(id_);
+    shard_.pump_soon(*this);
   } else if (closing_ && output_.private_bytes() == 0 && !std::exchange(close_sent_, true)) {
     transport_->close();
   }
@@ -236,8 +237,12 @@ bool Session::flood(int64_t now_us) {
 }
 
 void Session::check_allowance(int64_t now_us) {
-  if (!shard_.live().rate_limits || closing_) return;
+  if (closing_) return;
   const Options::Live& live = shard_.live();
+  if (!live.rate_limits) {
+    set_pause(pause_allowance, false);
+    return;
+  }
   const int64_t wait_us =
       std::max({messages_.wait_us({live.session_messages_per_second, live.session_messages_burst}, now_us),
                 bytes_.wait_us({live.session_bytes_per_second, live.session_bytes_burst}, now_us),
@@ -329,7 +334,7 @@ void Session::close(CloseCode code, std::string_view reason, Closed why) {
   inbox_.clear();
   early_.clear();
   set_pause(pause_closing, true);
-  shard_.pump_soon(id_);
+  shard_.pump_soon(*this);
 }
 
 void Session::on_closed() {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/metrics.h"
@@ -44,6 +45,8 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
 
   // Writes what there is to write, as far as the kernel takes it. `signals` are dropped if anything else is left over.
   void pump(std::string_view signals = {});
+  // True once until the next pump(): whoever queues it for one need not queue it twice.
+  bool queue_pump() { return !std::exchange(pump_queued_, true); }
 
   // A message of this session has been decided; of_member: it belongs to the present membership. pump() follows.
   void decided(RoomHost& host, const Pending& pending, const Appended& outcome, std::string_view frame, bool of_member);
@@ -157,7 +160,8 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
   std::string session_id_;  // v2: the secret for uploads
   uint32_t pauses_ = 0;
   bool reading_ = true;
-  bool blocked_ = false, broken_ = false, closing_ = false, close_sent_ = false, resuming_ = false;
+  bool blocked_ = false, broken_ = false, closing_ = false, close_sent_ = false, resuming_ = false,
+       pump_queued_ = false;
   bool join_tried_ = false;
   uint32_t waiting_counted_ = 0;
   std::string inbox_;              // came, and not yet looked at

@@ -334,7 +334,7 @@ void Session::join_move() {
     join->claim.members_count = member->host->members_total();
     answer_join(output_.privates(), *join, *member);
   } else {
-    if (join->fits && join->start.sequence < member->cursor.sequence) {
+    if (join->start.sequence < member->cursor.sequence) {
       member->cursor = join->start;
       member->began = std::min(member->began, join->start.sequence);
     }

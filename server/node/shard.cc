@@ -90,8 +90,9 @@ void Shard::close_room(RoomHost& host) {
   schedule();
 }
 
-void Shard::pump_soon(uint64_t session) {
-  if (std::find(to_pump_.rbegin(), to_pump_.rend(), session) == to_pump_.rend()) to_pump_.push_back(session);
+void Shard::pump_soon(Session& session) {
+  if (!session.queue_pump()) return;
+  to_pump_.push_back(session.id());
   schedule();
 }
 

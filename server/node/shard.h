@@ -64,7 +64,7 @@ class Shard final : public BusSubscriber, public SessionOpener {
   void count_members(int change) { metrics_.members.add(change); }
 
   // Soon: writes what the session has to say; serves the room's members.
-  void pump_soon(uint64_t session);
+  void pump_soon(Session& session);
   void sweep_soon(RoomHost& room);
 
   // --- BusSubscriber ---

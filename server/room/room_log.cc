@@ -94,6 +94,9 @@ void RoomLog::tick(int64_t now_us) {
     retry_at_us_ = 0;
     send_batch();
   }
+  // Whoever wakes us knows of one time only: what is due later asks again.
+  if (gap_due_us_ != 0 && !reading_gap_) host_.wake_at(gap_due_us_);
+  if (retry_at_us_ != 0) host_.wake_at(retry_at_us_);
 }
 
 void RoomLog::offer(Sequence sequence, const Chain& previous, const Chain& chain, std::string_view uuid,
