@@ -98,7 +98,7 @@ Batch::Pass Batch::pass(const std::vector<BatchItem*>& items, const Markers& mar
   heads_.begin();
   wrote_ = false;
   last_entry_ = durable_entry_;
-  uint64_t added = 0, repeats = 0, conflicts = 0;
+  uint64_t added = 0, repeats = 0, conflicts = 0, refused_count = 0;
   {
     Use begin(begin_);
     int code = begin->step();
@@ -122,6 +122,7 @@ Batch::Pass Batch::pass(const std::vector<BatchItem*>& items, const Markers& mar
       if (auto refused = refused_.find(&message); refused != refused_.end()) {
         one.kind = Appended::Kind::refused;
         one.reason = refused->second;
+        ++refused_count;
         continue;
       }
       const Appended* planned = i < item->planned.size() ? &item->planned[i] : nullptr;
@@ -134,6 +135,7 @@ Batch::Pass Batch::pass(const std::vector<BatchItem*>& items, const Markers& mar
       added += one.kind == Appended::Kind::added;
       repeats += one.kind == Appended::Kind::repeated;
       conflicts += one.kind == Appended::Kind::conflict;
+      refused_count += one.kind == Appended::Kind::refused;
     }
   }
 #ifdef TERTULIA_FAILPOINTS
@@ -163,7 +165,7 @@ Batch::Pass Batch::pass(const std::vector<BatchItem*>& items, const Markers& mar
   count(metrics_.rows, added);
   count(metrics_.repeats, repeats);
   count(metrics_.conflicts, conflicts);
-  count(metrics_.refused, refused_.size());
+  count(metrics_.refused, refused_count);
   return Pass::done;
 }
 

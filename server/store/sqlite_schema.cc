@@ -1,7 +1,8 @@
 #include "store/sqlite_schema.h"
 
-#include <cinttypes>
 #include <mutex>
+
+#include "store/shim_vfs.h"
 
 namespace tertulia::sqlite {
 namespace {
@@ -78,6 +79,8 @@ int set_up(Connection& connection, uint32_t cache_bytes) {
   sqlite3_db_config(connection.raw(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   sqlite3_db_config(connection.raw(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_busy_timeout(connection.raw(), 1'000);
+  // Far above any message; a longer one is refused and not carried through every cache.
+  sqlite3_limit(connection.raw(), SQLITE_LIMIT_LENGTH, 32 << 20);
   std::string pragmas = "PRAGMA cache_size = -" + std::to_string(cache_bytes / 1024) +
                         "; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;";
   return connection.run(pragmas.c_str());
@@ -87,7 +90,7 @@ int set_up(Connection& connection, uint32_t cache_bytes) {
 
 std::string vfs_of([[maybe_unused]] const StoreOptions& options) {
 #ifdef TERTULIA_FAILPOINTS
-  return options.unsafe_vfs;
+  return options.unsafe_vfs.empty() ? failpoint_vfs() : options.unsafe_vfs;
 #else
   return "";
 #endif
