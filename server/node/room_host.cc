@@ -54,8 +54,7 @@ RoomHost::~RoomHost() {
 }
 
 bool RoomHost::in_use() const {
-  return members_count_ > 0 || holds_ > 0 || log_.waiting_count() > 0 || !departures_.empty() ||
-         !lefts_delayed_.empty();
+  return members_count_ > 0 || holds_ > 0 || log_.waiting_count() > 0 || !departures_.empty();
 }
 
 void RoomHost::maybe_leave_memory() {
@@ -118,13 +117,13 @@ void RoomHost::add(Membership& member) {
   shard_.count_members(1);
 }
 
-void RoomHost::remove(Membership& member, bool clean, bool delay_left_signal) {
+void RoomHost::remove(Membership& member, Leaving how) {
   CHECK(members_[member.place] == &member, "a member is in its place");
   members_[member.place] = nullptr;
   --members_count_;
   shard_.count_members(-1);
   if (!sweeping_ && members_.size() > 16 && members_count_ * 2 < members_.size()) compact();
-  Departure gone{member.session->user_id(), member.user_name, clean, delay_left_signal, member.waiting};
+  Departure gone{member.session->user_id(), member.user_name, how, member.waiting};
   // The claim outlives what its session has on the way: an append is accepted only under a name that is still held.
   if (gone.waiting > 0) {
     departures_[member.session->id()].push_back(std::move(gone));
@@ -140,19 +139,24 @@ void RoomHost::compact() {
 }
 
 void RoomHost::let_go(const std::string& user_id, const std::string& user_name) {
-  release({user_id, user_name, false, false, 0});
+  release({user_id, user_name, Leaving::uncleanly, 0});
   maybe_leave_memory();
 }
 
 void RoomHost::release(Departure gone) {
+  Store& store = shard_.context().store;
   const std::string user_id = gone.user_id;
-  const bool clean = gone.clean;
-  shard_.context().store.release(room_name(), user_id, clean, shard_.executor(),
-                                 [shard = &shard_, name = room_name(), gone = std::move(gone)](ReleaseResult result) {
-                                   RoomHost& host = shard->room(name);  // perhaps for the signal alone
-                                   host.released(gone, result);
-                                   host.maybe_leave_memory();
-                                 });
+  const Leaving how = gone.how;
+  Callback<ReleaseResult> done = [shard = &shard_, name = room_name(), gone = std::move(gone)](ReleaseResult result) {
+    RoomHost& host = shard->room(name);  // perhaps for the signal alone
+    host.released(gone, result);
+    host.maybe_leave_memory();
+  };
+  if (how == Leaving::reloading) {
+    store.release_reloading(room_name(), user_id, shard_.executor(), std::move(done));
+  } else {
+    store.release(room_name(), user_id, how == Leaving::clean, shard_.executor(), std::move(done));
+  }
 }
 
 void RoomHost::released(const Departure& gone, const ReleaseResult& result) {
@@ -171,20 +175,7 @@ void RoomHost::released(const Departure& gone, const ReleaseResult& result) {
     });
     return;
   }
-  if (!gone.delay_left_signal) {
-    say_left(gone, result.members_count);
-    return;
-  }
-  // A page that is loaded again leaves cleanly and comes back at once: nobody need see that.
-  const uint64_t number = ++lefts_numbered_;
-  lefts_delayed_[gone.user_id] = number;
-  shard_.timers().after(grace_us, later([gone, number, count = result.members_count](RoomHost& host) {
-                          const auto found = host.lefts_delayed_.find(gone.user_id);
-                          if (found == host.lefts_delayed_.end() || found->second != number) return;
-                          host.lefts_delayed_.erase(found);
-                          host.say_left(gone, count);
-                          host.maybe_leave_memory();
-                        }));
+  say_left(gone, result.members_count);
 }
 
 void RoomHost::say_left(const Departure& gone, uint64_t members_count) {

@@ -25,6 +25,9 @@ class Shard;
 class Session;
 class RoomHost;
 
+// How a session leaves a room: it said so, it was lost, or its page is being loaded again.
+enum class Leaving : uint8_t { clean, uncleanly, reloading };
+
 // A session's membership in a room. Owned by the session.
 struct Membership : Member {
   RoomHost* host = nullptr;
@@ -53,7 +56,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
 
   void add(Membership& member);
   // The session is gone from the room. Its claim ends once its messages here are decided.
-  void remove(Membership& member, bool clean, bool delay_left_signal);
+  void remove(Membership& member, Leaving how);
 
   // A claim was granted to a session that is gone.
   void let_go(const std::string& user_id, const std::string& user_name);
@@ -111,7 +114,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   };
   struct Departure {  // a session that is gone and has messages on their way
     std::string user_id, user_name;
-    bool clean, delay_left_signal;
+    Leaving how;
     uint32_t waiting;
   };
 
@@ -150,9 +153,6 @@ class RoomHost final : public RoomLog::Host, public LogView {
   std::vector<PageRead> page_reads_;
   std::vector<uint64_t> blocked_senders_;
   std::unordered_map<uint64_t, std::deque<Departure>> departures_;  // by session, in the order left
-  std::map<std::string, uint64_t>
-      lefts_delayed_;  // by userId: whose `left` waits whether he comes back, and its number
-  uint64_t lefts_numbered_ = 0;
 
   struct Rate {
     int64_t second = 0;

@@ -39,7 +39,6 @@ bool RoomHost::within_rate(Signal::Kind kind) {
 void RoomHost::deliver(const Signal& what) {
   const bool comes_or_goes = what.kind == Signal::Kind::joined || what.kind == Signal::Kind::left;
   if (comes_or_goes) members_total_ = what.members_count;
-  if (what.kind == Signal::Kind::joined) lefts_delayed_.erase(what.user_id);
   if (members_count_ == 0) return;
   if ((!comes_or_goes && members_total_ > large_room) || !within_rate(what.kind)) {
     shard_.metrics().signals_dropped.add();

@@ -218,9 +218,10 @@ bool Session::on_empty_frame() {
 
 void Session::on_close(CloseCode code, std::string_view) {
   // Begun by the client, so 1000 and 1001 are clean; a reload (1001) is not shown to the others if he comes back.
-  const bool clean = code == CloseCode::normal || code == CloseCode::going_away;
   if (closing_) return;
-  leave_all(clean, code == CloseCode::going_away);
+  leave_all(code == CloseCode::normal       ? Leaving::clean
+            : code == CloseCode::going_away ? Leaving::reloading
+                                            : Leaving::uncleanly);
   close(code == CloseCode::no_code ? CloseCode::normal : code, {}, Closed::by_peer);
 }
 
@@ -321,7 +322,7 @@ void Session::room_has_place() {
 
 void Session::close(CloseCode code, std::string_view reason, Closed why) {
   if (closing_) return;
-  leave_all(false, false);
+  leave_all(Leaving::uncleanly);
   shard_.metrics().closes[why].add();
   if (broken_) {
     closing_ = true;
@@ -341,7 +342,7 @@ void Session::on_closed() {
   if (!closing_) shard_.metrics().closes[Closed::lost].add();
   closing_ = true;
   broken_ = true;
-  leave_all(false, false);
+  leave_all(Leaving::uncleanly);
   if (paused()) shard_.metrics().sessions_paused.add(-1);
   shard_.remove(*this);
 }

@@ -122,8 +122,8 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
   void read(const Request& request);
   void typing(const Request& request);
   Membership* member_of(std::string_view room);
-  void leave(Membership& member, bool clean, bool delay_left_signal);
-  void leave_all(bool clean, bool delay_left_signal);
+  void leave(Membership& member, Leaving how);
+  void leave_all(Leaving how);
   bool detach(Membership& member);
 
   // --- joins (session_join.cc) ---

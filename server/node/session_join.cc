@@ -268,7 +268,7 @@ void Session::join_admit(Sequence read) {
                               : v2                    ? user_id_of_key(*request.user_key)
                                                       : request.user_id;
   if (!v2) {
-    while (!memberships_.empty()) leave(*memberships_.back(), true, false);
+    while (!memberships_.empty()) leave(*memberships_.back(), Leaving::clean);
   }
   user_id_ = user_id;
   auto member = std::make_unique<Membership>();

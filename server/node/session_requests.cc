@@ -180,20 +180,20 @@ bool Session::detach(Membership& member) {
   return false;
 }
 
-void Session::leave(Membership& member, bool clean, bool delay_left_signal) {
+void Session::leave(Membership& member, Leaving how) {
   if (!broken_) static_cast<void>(detach(member));
-  member.host->remove(member, clean, delay_left_signal);
+  member.host->remove(member, how);
   std::erase(cursors_, static_cast<Member*>(&member));
   std::erase_if(memberships_, [&](const std::unique_ptr<Membership>& each) { return each.get() == &member; });
   life_.opened_us = shard_.now_us();  // from here on it is a connection without a room
 }
 
-void Session::leave_all(bool clean, bool delay_left_signal) {
+void Session::leave_all(Leaving how) {
   if (join_) {
     if (join_->host != nullptr) join_->host->unhold();
     join_.reset();
   }
-  while (!memberships_.empty()) leave(*memberships_.back(), clean, delay_left_signal);
+  while (!memberships_.empty()) leave(*memberships_.back(), how);
 }
 
 void Session::leave_room(const Request& request) {
@@ -202,7 +202,7 @@ void Session::leave_room(const Request& request) {
     error(request.id_json, Code::not_a_member, "this room is not joined");
     return;
   }
-  leave(*member, true, false);
+  leave(*member, Leaving::clean);
   append_ok(output_.privates(), request.id_json);
 }
 

@@ -1,0 +1,360 @@
+// Sessions, rooms and shards in a small world: one thread, a clock that stands still, a store that forgets.
+#include "node/node.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "node/world.h"
+
+namespace tertulia {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+using testing::StartsWith;
+
+const std::string key_ana(43, 'A'), key_bea = std::string(42, 'B') + "A";
+
+std::string join_v2(const std::string& name, const std::string& key, const std::string& more = {},
+                    const std::string& room = "plaza") {
+  return R"({"jsonrpc":"2.0","id":1,"method":"joinRoom","params":{"roomName":")" + room + R"(","userName":")" + name +
+         R"(","userKey":")" + key + "\"" + more + "}}";
+}
+std::string text_v2(const std::string& uuid, const std::string& text, const std::string& room = "plaza") {
+  return R"({"jsonrpc":"2.0","id":")" + uuid + R"(","method":"textMessage","params":{"roomName":")" + room +
+         R"(","text":")" + text + R"(","uuid":")" + uuid + R"(","date":"d"}})";
+}
+std::string join_classic(const std::string& name, const std::string& method = "joinRoom",
+                         const std::string& last = "null", const std::string& room = "plaza") {
+  return R"({"jsonrpc":"2.0","id":1,"method":")" + method + R"(","params":{"userId":"u-)" + name + R"(","userName":")" +
+         name + R"(","roomName":")" + room + R"(","lastMessageId":)" + last + R"(,"sessionId":"s"}})";
+}
+std::string text_classic(const std::string& name, const std::string& uuid, const std::string& text,
+                         const std::string& room = "plaza") {
+  return R"({"jsonrpc":"2.0","id":7,"method":"textMessage","params":{"userId":"u-)" + name + R"(","userName":")" +
+         name + R"(","roomName":")" + room + R"(","text":")" + text + R"(","ack":false,"uuid":")" + uuid +
+         R"(","date":"d"}})";
+}
+
+// What a frame is, in a word: "m:text" a message, "ok", "!code", a notification's method.
+std::string gist(const std::string& frame) {
+  const auto value = [&](const std::string& key) -> std::string {
+    const size_t at = frame.find("\"" + key + "\":");
+    if (at == std::string::npos) return {};
+    size_t begin = at + key.size() + 3;
+    if (frame[begin] == '"') ++begin;
+    return frame.substr(begin, frame.find_first_of("\",}", begin) - begin);
+  };
+  const std::string method = value("method");
+  if (method == "textMessage") return "m:" + value("text");
+  if (!method.empty()) return method;
+  if (!value("code").empty()) return "!" + value("code");
+  if (!value("repeated").empty()) return value("repeated") == "true" ? "again" : "said";
+  return "ok";
+}
+std::vector<std::string> gists(const std::vector<std::string>& frames) {
+  std::vector<std::string> out;
+  for (const std::string& frame : frames) out.push_back(gist(frame));
+  return out;
+}
+std::string position_in(const std::string& frame) {
+  const size_t at = frame.find("\"_id\":\"") + 7;
+  return frame.substr(at, frame.find('"', at) - at);
+}
+
+TEST(Node, TwoPeopleOnTwoShardsSeeTheSameLog) {
+  World w;
+  const auto ana = w.connect(Dialect::v2, 0), bea = w.connect(Dialect::v2, 1);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.send(*bea, join_v2("Bea", key_bea));
+  EXPECT_THAT(gists(ana->take()), ElementsAre("ok", "live", "userJoined"));
+  EXPECT_THAT(gists(bea->take()), ElementsAre("ok", "live"));
+  w.send(*ana, text_v2("a1", "one"));
+  w.send(*bea, text_v2("b1", "two"));
+  w.send(*ana, text_v2("a2", "three"));
+  const auto at_ana = ana->take(), at_bea = bea->take();
+  EXPECT_THAT(gists(at_bea), ElementsAre("m:one", "said", "m:two", "m:three"));
+  EXPECT_THAT(gists(at_ana), ElementsAre("said", "m:one", "m:two", "said", "m:three"));
+  EXPECT_EQ(at_ana[1], at_bea[0]);
+}
+
+TEST(Node, TextsPipelinedOnOneConnectionAreAnsweredInOrder) {
+  World w;
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  ana->take();
+  for (int i = 0; i < 20; ++i) w.send_only(*ana, text_v2("u" + std::to_string(i), std::to_string(i)));
+  w.run();
+  std::string answers, pushes;
+  for (const std::string& frame : ana->take()) {
+    if (gist(frame) == "said") answers += frame.substr(frame.find("\"id\":\"u") + 7, 2) + " ";
+    if (gist(frame).starts_with("m:")) pushes += gist(frame).substr(2) + " ";
+  }
+  EXPECT_EQ(pushes, "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 ");
+  EXPECT_THAT(answers, StartsWith("0\" 1\" 2\""));
+}
+
+TEST(Node, ARepeatIsOneMessageAndAnsweredWithTheFirstPosition) {
+  World w;
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.send(*ana, text_v2("a", "one"));
+  ana->take();
+  w.send(*ana, text_v2("a", "one"));
+  const auto again = ana->take();
+  ASSERT_THAT(gists(again), ElementsAre("again"));
+  EXPECT_THAT(position_in(again[0]), StartsWith("1-"));
+  w.send(*ana, text_v2("a", "another body"));
+  EXPECT_THAT(gists(ana->take()), ElementsAre("!-32015"));
+}
+
+TEST(Node, WhoComesBackWithAPositionGetsEverythingBehindItAndNothingTwice) {
+  World w;
+  const auto ana = w.connect(Dialect::v2), bea = w.connect(Dialect::v2, 1);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.send(*bea, join_v2("Bea", key_bea));
+  bea->take();
+  w.send(*ana, text_v2("a1", "one"));
+  const std::string held = position_in(bea->take()[0]);
+  w.is_lost(*bea);
+  for (int i = 2; i <= 300; ++i) {
+    w.send(*ana, text_v2("a" + std::to_string(i), std::to_string(i)));
+    w.passes_ms(100);
+  }
+  const auto back = w.connect(Dialect::v2, 0);
+  w.send(*back, join_v2("Bea", key_bea, R"(,"lastMessageId":")" + held + "\""));
+  const auto frames = back->take();
+  ASSERT_THAT(frames, SizeIs(1 + 299 + 1));
+  EXPECT_EQ(gist(frames[1]), "m:2");
+  EXPECT_EQ(gist(frames[299]), "m:300");
+  EXPECT_EQ(gist(frames[300]), "live");
+}
+
+TEST(Node, ALimitSkipsAndAPositionOfAnotherPastResets) {
+  World w;
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  std::string first;
+  for (int i = 1; i <= 10; ++i) {
+    ana->take();
+    w.send(*ana, text_v2("a" + std::to_string(i), std::to_string(i)));
+    if (i == 1) first = position_in(ana->take()[1]);
+  }
+  const auto bea = w.connect(Dialect::v2, 1);
+  w.send(*bea, join_v2("Bea", key_bea, R"(,"limit":3,"lastMessageId":")" + first + "\""));
+  const auto skipped = bea->take();
+  EXPECT_THAT(gists(skipped), ElementsAre("ok", "skipped", "m:8", "m:9", "m:10", "live"));
+  EXPECT_THAT(skipped[1], HasSubstr(R"("after":1,"before":8)"));
+  w.send(*bea, join_v2("Bea", key_bea, R"(,"limit":1,"lastMessageId":"10-AAAAAAAAAAAAAAAA")"));
+  EXPECT_THAT(gists(bea->take()), ElementsAre("ok", "reset", "m:10", "live"));
+  w.send(*bea, join_v2("Bea", key_bea, R"(,"limit":1,"lastMessageId":"99-AAAAAAAAAAAAAAAA")"));
+  EXPECT_THAT(gists(bea->take()), ElementsAre("ok", "reset", "m:10", "live"));
+}
+
+TEST(Node, AStalledReaderHoldsNothingAndMissesNothing) {
+  Options options;
+  options.tail_bytes_max = 8 << 10;  // it will fall off the tail
+  options.live.rate_limits = false;
+  World w(options);
+  const auto ana = w.connect(Dialect::v2), bea = w.connect(Dialect::v2, 1);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.send(*bea, join_v2("Bea", key_bea));
+  bea->take();
+  bea->kernel_takes = 1000;  // and then nothing, in the middle of a frame
+  for (int i = 1; i <= 500; ++i) w.send(*ana, text_v2("a" + std::to_string(i), std::to_string(i)));
+  EXPECT_LT(bea->frames.size(), 10u);
+  for (int i = 0; i < 10'000 && bea->frames.size() < 500; ++i) w.reads(*bea, 777);
+  w.reads(*bea);
+  std::vector<std::string> expected;
+  for (int i = 1; i <= 500; ++i) expected.push_back("m:" + std::to_string(i));
+  EXPECT_EQ(gists(bea->take()), expected);
+}
+
+TEST(Node, ANameIsOneUsersAndItsGraceEndsOnlyAfterAnUncleanEnd) {
+  World w;
+  const auto ana = w.connect(Dialect::v2), thief = w.connect(Dialect::v2, 1);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.send(*thief, join_v2("\uff21NA", key_bea));  // full-width A: the same name, folded
+  EXPECT_THAT(gists(thief->take()), ElementsAre("!-32001"));
+  w.is_lost(*ana);
+  w.send(*thief, join_v2("ana", key_bea));
+  const auto waiting = thief->take();
+  ASSERT_THAT(gists(waiting), ElementsAre("!-32001"));
+  EXPECT_THAT(waiting[0], HasSubstr("\"retryable\":true"));
+  const auto back = w.connect(Dialect::v2);
+  w.send(*back, join_v2("Ana", key_ana));
+  EXPECT_THAT(gists(back->take()), ElementsAre("ok", "live"));
+  w.closes(*back, 1000);
+  w.send(*thief, join_v2("ana", key_bea));
+  EXPECT_THAT(gists(thief->take()), ElementsAre("ok", "live"));
+}
+
+TEST(Node, WhoIsAwayForLessThanTheGraceHasNeitherLeftNorJoined) {
+  World w;
+  const auto watcher = w.connect(Dialect::v2, 1), ana = w.connect(Dialect::v2);
+  w.send(*watcher, join_v2("Bea", key_bea));
+  w.send(*ana, join_v2("Ana", key_ana));
+  EXPECT_THAT(gists(watcher->take()), ElementsAre("ok", "live", "userJoined"));
+  w.is_lost(*ana);
+  w.passes_ms(9'000);
+  const auto back = w.connect(Dialect::v2);
+  w.send(*back, join_v2("Ana", key_ana));
+  w.passes_ms(12'000);
+  EXPECT_THAT(gists(watcher->take()), ElementsAre("heartbeat"));
+  w.send_only(*watcher, "", Opcode::pong);
+  w.is_lost(*back);
+  w.passes_ms(11'000);
+  EXPECT_THAT(gists(watcher->take()), testing::Contains("userLeft").Times(1));
+}
+
+TEST(Node, WithoutMembershipNothingIsReadOrWritten) {
+  World w;
+  const auto ana = w.connect(Dialect::v2);
+  for (const char* method : {"history", "members", "typing", "leaveRoom"})
+    w.send(*ana, R"({"jsonrpc":"2.0","id":1,"method":")" + std::string(method) + R"(","params":{"roomName":"plaza"}})");
+  w.send(*ana, text_v2("a", "one"));
+  EXPECT_THAT(gists(ana->take()), ElementsAre("!-32010", "!-32010", "!-32010", "!-32010", "!-32010"));
+}
+
+TEST(Node, AClassicClientsPushIsItsAckAndItGetsNoResponse) {
+  World w;
+  const auto ana = w.connect(Dialect::classic), bea = w.connect(Dialect::classic, 1);
+  w.send(*ana, join_classic("ana"));
+  w.send(*bea, join_classic("bea"));
+  EXPECT_THAT(gists(ana->take()), ElementsAre("ok", "newUser", "newUser"));
+  bea->take();
+  w.send_only(*ana, text_classic("ana", "1", "one"));
+  w.send_only(*ana, text_classic("ana", "1", "one"));
+  w.send_only(*ana, text_classic("ana", "2", "two"));
+  w.run();
+  EXPECT_THAT(gists(ana->take()), ElementsAre("m:one", "m:two"));
+  EXPECT_THAT(gists(bea->take()), ElementsAre("m:one", "m:two"));
+}
+
+TEST(Node, AClassicRepeatFromBeforeTheDeliveryBeganIsPushedAgainToItsSender) {
+  Options options;
+  options.live.max_messages_history = 1;
+  World w(options);
+  const auto ana = w.connect(Dialect::classic);
+  w.send(*ana, join_classic("ana"));
+  w.send(*ana, text_classic("ana", "1", "one"));
+  w.send(*ana, text_classic("ana", "2", "two"));
+  w.is_lost(*ana);
+  const auto back = w.connect(Dialect::classic, 1);
+  w.send_only(*back, join_classic("ana", "reconnect"));
+  w.send_only(*back, text_classic("ana", "1", "one"));
+  w.send_only(*back, text_classic("ana", "2", "two"));
+  w.run();
+  const auto got = gists(back->take());
+  EXPECT_THAT(got, testing::Contains("m:one"));
+  EXPECT_THAT(got, testing::Contains("m:two").Times(1));
+}
+
+TEST(Node, AClassicTextBeforeAnyJoinWaitsForOneAndThenComesBack) {
+  World w;
+  const auto ana = w.connect(Dialect::classic);
+  w.send(*ana, text_classic("ana", "1", "early"));
+  EXPECT_THAT(ana->take(), IsEmpty());
+  w.send(*ana, join_classic("ana", "reconnect"));
+  EXPECT_THAT(gists(ana->take()), ElementsAre("ok", "m:early"));
+  const auto never = w.connect(Dialect::classic);
+  w.send(*never, text_classic("bea", "2", "early"));
+  w.passes_ms(12'000);
+  EXPECT_EQ(never->close_code, 1013);
+}
+
+TEST(Node, AClassicClientThatChangedRoomsStillGetsItsMessagesAcked) {
+  World w;
+  const auto ana = w.connect(Dialect::classic);
+  w.send(*ana, join_classic("ana"));
+  w.send(*ana, join_classic("ana", "joinRoom", "null", "patio"));
+  ana->take();
+  w.send(*ana, text_classic("ana", "1", "left behind"));
+  EXPECT_THAT(gists(ana->take()), ElementsAre("m:left behind"));
+  w.send(*ana, text_classic("ana", "1", "left behind"));
+  EXPECT_THAT(gists(ana->take()), ElementsAre("m:left behind"));
+  w.passes_ms(61'000);
+  w.send(*ana, text_classic("ana", "3", "too late"));
+  EXPECT_THAT(gists(ana->take()), testing::Contains("!-32010"));
+}
+
+TEST(Node, AFastSenderIsReadMoreSlowlyAndNothingIsDropped) {
+  Options options;
+  options.live.session_messages_burst = 5;
+  options.live.session_messages_per_second = 10;
+  World w(options);
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  ana->take();
+  for (int i = 0; i < 50; ++i) w.send_only(*ana, text_v2("u" + std::to_string(i), std::to_string(i)));
+  w.run();
+  EXPECT_FALSE(ana->reading);
+  const size_t at_once = ana->take().size();
+  EXPECT_LT(at_once, 20u);
+  w.passes_ms(6'000);
+  EXPECT_TRUE(ana->reading);
+  EXPECT_EQ(at_once + ana->take().size(), 100u);
+}
+
+TEST(Node, ASilentSessionIsClosedAndAPingedOneIsNot) {
+  World w;
+  const auto silent = w.connect(Dialect::v2), talker = w.connect(Dialect::v2);
+  w.send(*silent, join_v2("Ana", key_ana));
+  w.send(*talker, join_v2("Bea", key_bea));
+  for (int i = 0; i < 30; ++i) {
+    w.passes_ms(1'000);
+    w.send_only(*talker, "", Opcode::pong);
+  }
+  EXPECT_EQ(silent->close_code, 4008);
+  EXPECT_EQ(talker->close_code, 0);
+  EXPECT_GE(talker->pings, 2u);
+  EXPECT_THAT(gists(talker->take()), testing::Contains("heartbeat"));
+}
+
+TEST(Node, ADrainAsksToMoveThenClosesAndForgetsNothingThatWasSaid) {
+  World w;
+  const auto ana = w.connect(Dialect::v2), old = w.connect(Dialect::classic, 1);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.send(*old, join_classic("bea"));
+  ana->take();
+  bool drained = false;
+  w.node->drain(2'000, [&] { drained = true; });
+  w.run();
+  EXPECT_THAT(gists(ana->take()), ElementsAre("reconnect"));
+  w.send(*ana, text_v2("a", "still here"));
+  EXPECT_THAT(gists(ana->take()), ElementsAre("said", "m:still here"));
+  w.send(*ana, join_v2("Ana", key_ana, {}, "patio"));
+  EXPECT_THAT(gists(ana->take()), ElementsAre("!-32016"));
+  w.passes_ms(3'000);
+  EXPECT_EQ(ana->close_code, 1012);
+  EXPECT_EQ(old->close_code, 1012);
+  EXPECT_TRUE(drained);
+}
+
+TEST(Node, ARoomWithoutMembersLeavesMemory) {
+  World w;
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  EXPECT_NE(w.node->shard(0).find_room("plaza"), nullptr);
+  w.send(*ana, R"({"jsonrpc":"2.0","id":2,"method":"leaveRoom","params":{"roomName":"plaza"}})");
+  EXPECT_EQ(w.node->shard(0).find_room("plaza"), nullptr);
+  EXPECT_EQ(w.node->members_count(), 0);
+}
+
+TEST(Node, AMessageTheStoreRefusesIsAnsweredAloneAndTheOthersGoOn) {
+  World w;
+  w.store->refuse([](const Message& message) { return message.text == "poison"; });
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  ana->take();
+  for (const char* text : {"one", "poison", "two"}) w.send_only(*ana, text_v2(std::string("u") + text, text));
+  w.run();
+  const auto got = gists(ana->take());
+  EXPECT_THAT(got, testing::Contains("!-32603").Times(1));
+  EXPECT_THAT(got, testing::IsSupersetOf({std::string("m:one"), std::string("m:two")}));
+}
+
+}  // namespace
+}  // namespace tertulia
