@@ -376,7 +376,6 @@ export class Connection {
     socket.heads.set(name, stringOf(result, 'head'));
     socket.sessionId = stringOf(result, 'sessionId') || socket.sessionId;
     socket.setHeartbeat(numberOf(result, 'heartbeatMs'));
-    if (socket.returned.delete(name)) room.outbox.forget(socket.id);
     this.waits.delete(name);
     room.onJoined(result);
     this.dispatch({ on: 'joined', link: socket.id, room: name });
@@ -409,7 +408,6 @@ export class Connection {
     // Not what the message is, but where it was said: the room is joined again, and all is sent again in order.
     if (error.code === rpc.notMember || error.retryable) {
       if (!room.outbox.returned(uuid, id)) return;
-      socket.returned.add(name);
       return this.dispatch({ on: 'notMember', link: socket.id, room: name });
     }
     const refusal = room.outbox.refused(uuid, id);
@@ -487,10 +485,7 @@ export class Connection {
       this.pump();
     }, ms);
     this.timers.set(timer, handle);
-    if (returned) {
-      socket.returned.add(call.room!);
-      this.dispatch({ on: 'notMember', link: socket.id, room: call.room! });
-    }
+    if (returned) this.dispatch({ on: 'notMember', link: socket.id, room: call.room! });
   }
 
   private takeCalls(match: (call: Call) => boolean): Call[] {

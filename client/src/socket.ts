@@ -44,8 +44,6 @@ export class Socket {
   readonly heads = new Map<string, string>();
   /** Rooms that a newer link has told to begin anew: what comes here is of a past that is gone. */
   readonly muted = new Set<string>();
-  /** Rooms of which the server said that we are no member: what was sent before the next join counts for nothing. */
-  readonly returned = new Set<string>();
   sessionId: string | undefined;
   heartbeatMs = heartbeatDefaultMs;
 

@@ -23,7 +23,7 @@ const mutants = [
   ['after reset the old connection is still believed', 'connection.ts', 'if (id < socket.id) this.sockets.get(id)?.muted.add(name)', 'void id'],
   ['skipped is not obeyed', 'connection.ts', 'room.log.drop();\n    room.onSkipped', 'room.onSkipped'],
   ['messages before the answer to a join count', 'connection.ts', "return (on === 'catchingUp' || on === 'live')", "return (on !== undefined)"],
-  ['no member: what was sent before counts as sent', 'connection.ts', 'if (socket.returned.delete(name)) room.outbox.forget(socket.id);', ''],
+  ['no member: the message counts as sent', 'outbox.ts', "return this.entries.get(uuid)?.sends.delete(request) ?? false;", 'return this.entries.has(uuid) && request > 0;'],
   ['no member is a refusal', 'connection.ts', 'if (error.code === rpc.notMember || error.retryable) {\n      if (!room', 'if (error.retryable) {\n      if (!room'],
   ['the push of an own message is no ack', 'connection.ts', 'if (message.own) this.acked', 'if (false) this.acked'],
   ["anybody's push with the uuid is an ack", 'connection.ts', 'if (message.own) this.acked', 'if (true) this.acked'],

@@ -84,6 +84,7 @@ test('a page must hold together and lead to what is held', () => {
     ['with a hole', holding(9, 10), [...page(4, 5), ...page(7, 8)], false, 9],
     ['turned around', holding(9, 10), page(4, 8).reverse(), false, 9],
     ['with a changed text', holding(9, 10), [ours[3]!, { ...ours[4]!, text: 'x' }, ...page(6, 8)], false, 9],
+    ['elsewhere, with a changed text', holding(9, 10), [ours[1]!, { ...ours[2]!, text: 'x' }, ours[3]!], false, 9],
     ['of another past', holding(9, 10), page(6, 8, theirs), false, 9],
     ['of another past, over what is held', holding(9, 10), page(7, 10, theirs), false, 9],
     ['before a position', after5(), page(2, 5), true, 2],

@@ -383,6 +383,22 @@ test('a server that forges again and again is asked ever more slowly, and never 
     await ana.client.close();
   }));
 
+test('what was under way when the room was left and joined again does not count', () =>
+  inWorld(async (world) => {
+    for (let i = 1; i <= 9; i++) world.says('sala', `m${i}`);
+    const node = await world.endpoint();
+    const ana = await new Person(world, node.url).arrives({ limit: 1 });
+    node.onRequest = (conn, request) => {
+      if (request.method === 'joinRoom') conn.send(world.log('sala').frames[2]!); // late, of the first membership
+      return false;
+    };
+    void ana.room.leave();
+    await ana.room.join({ userName: 'Ana', limit: 2 });
+    await ana.isLive();
+    assert.deepEqual(ana.story, ['message 9', 'live 9', 'message 8', 'message 9', 'live 9']);
+    await ana.client.close();
+  }));
+
 test('a past that changed is told by reset: what was held is dropped, and the new one is delivered', () =>
   inWorld(async (world) => {
     const node = await world.endpoint();

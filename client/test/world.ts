@@ -27,6 +27,7 @@ function link(previous: Buffer, fields: (string | number)[]): Buffer {
 /** One room's log. */
 export class Log {
   readonly frames: Json[] = [];
+  private readonly uuids = new Map<string, number>();
   private chains: Buffer[];
 
   constructor(readonly name: string) {
@@ -47,8 +48,7 @@ export class Log {
   }
 
   find(uuid: string): number | undefined {
-    const at = this.frames.findIndex((frame) => (frame['params'] as Json)['uuid'] === uuid);
-    return at < 0 ? undefined : at + 1;
+    return this.uuids.get(uuid);
   }
 
   append(said: Said): number {
@@ -58,6 +58,7 @@ export class Log {
     const sentAt = 1_700_000_000_000 + sequence;
     const chain = link(this.chains[sequence - 1]!, [sequence, 'textMessage', uuid, userId, userName, date, sentAt, text]);
     this.chains.push(chain);
+    this.uuids.set(uuid, sequence);
     this.frames.push({
       jsonrpc: '2.0',
       method: 'textMessage',
@@ -73,6 +74,7 @@ export class Log {
   rewind(sequence: number): void {
     this.frames.length = sequence;
     this.chains.length = sequence + 1;
+    for (const [uuid, at] of this.uuids) if (at > sequence) this.uuids.delete(uuid);
   }
 }
 
