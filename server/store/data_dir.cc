@@ -131,7 +131,7 @@ std::string DataDir::take() {
   return "";
 }
 
-std::string DataDir::make_durable() {
+std::string DataDir::make_durable(bool write_back) {
   sqlite3_vfs* vfs = sqlite3_vfs_find(vfs_.empty() ? nullptr : vfs_.c_str());
   if (vfs == nullptr) return "store: there is no SQLite VFS " + vfs_ + ".";
   if (database_exists()) {
@@ -141,7 +141,7 @@ std::string DataDir::make_durable() {
     if (wal_there != 0) {
       VfsFile file(vfs, database_path(), true);
       int code = file.code();
-      if (code == SQLITE_OK) code = file.write_back();
+      if (code == SQLITE_OK && write_back) code = file.write_back();
       if (code == SQLITE_OK) code = FAILPOINT("while_opening") ? SQLITE_IOERR_FSYNC : file.sync();
       if (code != SQLITE_OK) return sqlite_trouble("cannot sync " + wal, code);
     }

@@ -28,8 +28,9 @@ class DataDir {
   // Makes sure that whatever of the database's files can be read is also on the disk: the write-ahead log is read,
   // written back in place and synced, then the database and the directory are synced. What a killed process had written
   // but not synced, or what a failed fsync left in memory as clean, would otherwise be shown, acked again, and lost
-  // with the power. REQUIRES: nothing writes to the database.
-  [[nodiscard]] std::string make_durable();
+  // with the power. REQUIRES: nothing writes to the database. Without write_back (for tests) only the first half is
+  // mended.
+  [[nodiscard]] std::string make_durable(bool write_back = true);
   [[nodiscard]] std::string sync_directory();
 
   // REQUIRES: taken.

@@ -36,9 +36,10 @@ void Writer::log(LogLevel level, const char* event, const std::string& reason) {
 }
 
 std::string Writer::open_connection(int& code) {
-  bool sync = true;
+  bool sync = true, write_back = true;
 #ifdef TERTULIA_FAILPOINTS
   sync = !options_.unsafe_no_sync_at_opening;
+  write_back = !options_.unsafe_no_write_back_at_opening;
 #endif
   std::string error;
   for (bool lighter : {false, true}) {
@@ -49,7 +50,7 @@ std::string Writer::open_connection(int& code) {
       log(LogLevel::warn, "ballast given up to open the database", error);
     }
     code = SQLITE_IOERR;
-    error = sync ? directory_.make_durable() : "";
+    error = sync ? directory_.make_durable(write_back) : "";
     if (error.empty()) error = open_writer(connection_, directory_.database_path(), options_, code);
     if (error.empty()) error = directory_.sync_directory();
     if (error.empty()) error = batch_.open(connection_);

@@ -54,7 +54,8 @@ struct StoreOptions {
   bool unsafe_synchronous_off = false;
   bool unsafe_answer_before_commit = false;
   bool unsafe_no_sync_at_opening = false;
-  std::string unsafe_vfs;  // name of the SQLite VFS to use
+  bool unsafe_no_write_back_at_opening = false;  // synced, but what a failed sync left as clean is not written again
+  std::string unsafe_vfs;                        // name of the SQLite VFS to use
 #endif
 };
 
