@@ -1,7 +1,7 @@
 # How tests are registered. All run under CTest; script/test runs one CTest over everything, in build/release, configured
 # as the umbrella: tests of the other build directories (asan, tsan, fuzz) then stand in the same list.
 #
-# Labels: unit, node (black box, in JavaScript), fuzz, style, long. A SERIAL test runs alone: it measures time or memory.
+# Labels: unit, conformance, node (black box, in JavaScript), fuzz, style, and asan or tsan where a sanitizer looks on. A SERIAL test runs alone: it measures time or memory.
 # A HEAVY one keeps a core busy; the others mostly wait, and several run side by side.
 
 option(TERTULIA_UMBRELLA "This build's CTest also runs the tests of build/asan and build/fuzz (set by script/test)" OFF)
@@ -25,23 +25,38 @@ set(TERTULIA_SANITIZER_ENVIRONMENT
     "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1"
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86")
 
-# tertulia_unit_test(NAME PROGRAM): PROGRAM, a target of this build, as unit.NAME; under the umbrella also as built by
-# asan (asan.NAME), and with LONG by tsan (tsan.NAME).
-function(tertulia_unit_test name program)
-  add_test(NAME unit.${name} COMMAND ${program})
-  set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 300 PROCESSORS ${TERTULIA_HEAVY_SLOTS}
-                       ENVIRONMENT "${TERTULIA_SANITIZER_ENVIRONMENT}")
-  if(NOT TERTULIA_UMBRELLA)
-    return()
+# tertulia_program_test(NAME PROGRAM LABEL [COMMAND...]): PROGRAM, a target of this build; under the umbrella also as built
+# by asan (asan.NAME), and with LONG by tsan (tsan.NAME). With COMMAND that is run instead, {} in it being the program's path.
+function(tertulia_program_test name program label)
+  set(runs plain)
+  set(environment ${TERTULIA_SANITIZER_ENVIRONMENT})
+  set(timeout 600)
+  if(TERTULIA_UMBRELLA)
+    list(APPEND runs asan)
+    if(TERTULIA_LONG)
+      list(APPEND runs tsan)
+      list(APPEND environment TERTULIA_TEST_LONG=1)
+      set(timeout 1800)
+    endif()
   endif()
-  set(sanitizers asan)
-  if(TERTULIA_LONG)
-    list(APPEND sanitizers tsan)
-  endif()
-  foreach(sanitizer ${sanitizers})
-    add_test(NAME ${sanitizer}.${name} COMMAND ${CMAKE_SOURCE_DIR}/build/${sanitizer}/${program})
-    set_tests_properties(${sanitizer}.${name} PROPERTIES LABELS "unit;${sanitizer}" TIMEOUT 600
-                         PROCESSORS ${TERTULIA_HEAVY_SLOTS} ENVIRONMENT "${TERTULIA_SANITIZER_ENVIRONMENT}")
+  foreach(run ${runs})
+    if(run STREQUAL plain)
+      set(test ${name})
+      set(labels ${label})
+      set(path ${CMAKE_BINARY_DIR}/${program})
+    else()
+      set(test ${run}.${name})
+      set(labels ${label} ${run})
+      set(path ${CMAKE_SOURCE_DIR}/build/${run}/${program})
+    endif()
+    set(command ${path})
+    if(ARGN)
+      string(REPLACE "{}" "${path}" command "${ARGN}")
+      string(REPLACE "{run}" "${run}" command "${command}")
+    endif()
+    add_test(NAME ${test} COMMAND ${command})
+    set_tests_properties(${test} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout} ENVIRONMENT "${environment}"
+                         PROCESSORS ${TERTULIA_HEAVY_SLOTS})
   endforeach()
 endfunction()
 
