@@ -1,6 +1,8 @@
 # cmake -DDIR=web/dist -DOUT=assets.cc -P embed.cmake: writes the table of net/assets.h from the files in DIR.
 # Runs at every build and writes only when a file has changed, so that nothing is compiled for nothing.
 file(GLOB_RECURSE files LIST_DIRECTORIES false RELATIVE "${DIR}" "${DIR}/*")
+# Hidden files are ours: the stamp of the last build.
+list(FILTER files EXCLUDE REGEX "(^|/)\\.")
 list(SORT files)
 set(stamp "")
 foreach(file IN LISTS files)
