@@ -92,6 +92,9 @@ TEST(Listener, HandsEachConnectionToTheShardThatHasTheFewest) {
 }
 
 TEST(Listener, WithoutDescriptorsItWaitsAndGoesOn) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizers need descriptors of their own: to see whether memory can be read they open a pipe";
+#endif
   TestServer server;
   server.start();
   TestSocket first(server.port());
