@@ -12,7 +12,7 @@ import {
   type MachineEvent,
   type MachineState,
 } from './machine.js';
-import { backoffMs } from './backoff.js';
+import { Calls } from './calls.js';
 import type { RoomLog } from './log.js';
 import type { Outbox } from './outbox.js';
 import { Socket, type Asked, type Call } from './socket.js';
@@ -58,8 +58,6 @@ export interface ClientDoor {
 
 const windowBytesMax = 256 << 10;
 const bufferedBytesMax = 1 << 20;
-const callsMax = 256;
-const callsAtOnceMax = 32;
 
 export class Connection {
   state: MachineState = initial;
@@ -70,18 +68,26 @@ export class Connection {
   private readonly waits = new Map<string, { ms: number; error: TertuliaError | undefined }>();
   private readonly events: MachineEvent[] = [];
   private stepping = false;
-  private calls: Call[] = [];
-  /** Refused for now: in no other list until their timer. */
-  private readonly waitingCalls = new Set<Call>();
-  private callsCount = 0;
-  private callTimer = 0;
+  private readonly calls: Calls;
+  /** While a room is being left: what its leaving waits for. */
+  private told: Promise<void>[] | undefined;
   private nextRequest = 1;
   private reopenMs: number | undefined;
 
   constructor(
     private readonly options: ConnectionOptions,
     private readonly client: ClientDoor,
-  ) {}
+  ) {
+    this.calls = new Calls({
+      timers: options.timers,
+      random: () => options.random(),
+      socketFor: (room) => {
+        const link = room === null ? this.anyLink() : sendingLink(this.state, room);
+        return link === undefined ? undefined : this.sockets.get(link);
+      },
+      ask: (socket, method, params, asked) => void this.ask(socket.id, method, params, asked),
+    });
+  }
 
   // ---- the machine
 
@@ -116,9 +122,7 @@ export class Connection {
       case 'join':
         return this.sendJoin(effect.link, effect.room);
       case 'leave':
-        this.sockets.get(effect.link)?.joinRequest.delete(effect.room);
-        this.ask(effect.link, 'leaveRoom', { roomName: effect.room }, { for: 'nothing' });
-        return;
+        return this.sendLeave(effect.link, effect.room);
       case 'giveUp': {
         this.waits.delete(effect.room);
         const error = errorOfAnswer(effect.error);
@@ -162,7 +166,7 @@ export class Connection {
     for (const handle of this.timers.values()) this.options.timers.clearTimeout(handle as never);
     this.timers.clear();
     for (const name of [...this.rooms.keys()]) this.dropRoom(name, error)?.onGivenUp(error);
-    for (const call of this.takeCalls(() => true)) call.reject(error);
+    this.calls.reject(error);
     this.client.onEnd(state);
   }
 
@@ -218,7 +222,7 @@ export class Connection {
     this.sockets.delete(socket.id);
     for (const room of this.rooms.values()) room.outbox.forget(socket.id);
     for (const asked of socket.asked.values()) {
-      if (asked.for === 'call') this.calls.push(asked.call);
+      if (asked.for === 'call') this.calls.lost(asked.call);
       if (asked.for === 'leave') asked.done();
     }
     socket.asked.clear();
@@ -349,6 +353,14 @@ export class Connection {
     socket.joinRequest.set(name, this.ask(link, 'joinRoom', params, { for: 'join', room: name }));
   }
 
+  private sendLeave(link: number, name: string): void {
+    const socket = this.sockets.get(link);
+    if (!socket) return;
+    socket.joinRequest.delete(name);
+    const told = new Promise<void>((done) => this.ask(link, 'leaveRoom', { roomName: name }, { for: 'leave', done }));
+    this.told?.push(told);
+  }
+
   private onAnswer(socket: Socket, id: number, result: Params): void {
     const asked = socket.answered(id);
     switch (asked?.for) {
@@ -362,8 +374,7 @@ export class Connection {
         return this.pump();
       }
       case 'call':
-        this.callsCount--;
-        asked.call.resolve(result);
+        this.calls.answered(asked.call, result);
         return this.pump();
       case 'leave':
         return asked.done();
@@ -392,7 +403,8 @@ export class Connection {
         this.sendFailed(socket, id!, asked.room, asked.uuid, error);
         return this.pump();
       case 'call':
-        return this.callFailed(socket, asked.call, error);
+        this.callFailed(socket, asked.call, error);
+        return this.pump();
       case 'leave':
         return asked.done();
       case 'nothing':
@@ -431,34 +443,28 @@ export class Connection {
   /** Leaves. Resolves when the server has taken note, or there is no connection to tell it on. */
   removeRoom(name: string, error: TertuliaError): Promise<void> {
     this.dropRoom(name, error);
+    const told: Promise<void>[] = (this.told = []);
     this.dispatch({ on: 'unwant', room: name });
-    const link = this.state.links[this.state.links.length - 1];
-    const socket = link?.open ? this.sockets.get(link.id) : undefined;
-    if (!socket) return Promise.resolve();
-    // A ping behind the leaving is answered after it.
-    return new Promise((done) => this.ask(socket.id, 'ping', {}, { for: 'leave', done }));
+    this.told = undefined;
+    return Promise.all(told).then(() => undefined);
   }
 
   private dropRoom(name: string, error: TertuliaError): RoomDoor | undefined {
     const room = this.rooms.get(name);
     this.rooms.delete(name);
     this.waits.delete(name);
-    for (const call of this.takeCalls((each) => each.room === name)) call.reject(error);
+    this.calls.reject(error, name);
     return room;
   }
 
   // ---- calls
 
   call(room: string | null, method: string, params: Params): Promise<Params> {
-    return new Promise((resolve, reject) => {
-      if (this.state.phase === 'closed' || this.state.phase === 'refused') {
-        return reject(new TertuliaError('closed', 'the client is closed'));
-      }
-      if (this.callsCount >= callsMax) return reject(new TertuliaError('tooMany', `${callsMax} calls wait already`));
-      this.callsCount++;
-      this.calls.push({ room, method, params, attempts: 0, resolve, reject });
-      this.pump();
-    });
+    const { phase } = this.state;
+    if (phase === 'closed' || phase === 'refused') {
+      return Promise.reject(new TertuliaError('closed', 'the client is closed'));
+    }
+    return this.calls.call(room, method, params);
   }
 
   /** Asks once, now, and does not care for the answer. */
@@ -469,38 +475,8 @@ export class Connection {
 
   private callFailed(socket: Socket, call: Call, error: RpcError): void {
     const returned = error.code === rpc.notMember && call.room !== null && this.rooms.has(call.room);
-    if (!returned && !error.retryable) {
-      this.callsCount--;
-      call.reject(errorOfAnswer(error));
-      return this.pump();
-    }
-    call.attempts++;
-    const ms = (error.retryAfterMs ?? 0) + backoffMs(call.attempts, this.options.random());
-    this.waitingCalls.add(call);
-    const timer = `call:${this.callTimer++}`;
-    const handle = this.options.timers.setTimeout(() => {
-      this.timers.delete(timer);
-      if (!this.waitingCalls.delete(call)) return;
-      this.calls.push(call);
-      this.pump();
-    }, ms);
-    this.timers.set(timer, handle);
+    this.calls.failed(call, error, returned);
     if (returned) this.dispatch({ on: 'notMember', link: socket.id, room: call.room! });
-  }
-
-  private takeCalls(match: (call: Call) => boolean): Call[] {
-    const taken = this.calls.filter(match);
-    this.calls = this.calls.filter((call) => !match(call));
-    for (const call of this.waitingCalls) if (match(call) && this.waitingCalls.delete(call)) taken.push(call);
-    for (const socket of this.sockets.values()) {
-      for (const [id, asked] of socket.asked) {
-        if (asked.for !== 'call' || !match(asked.call)) continue;
-        socket.asked.set(id, { for: 'nothing' });
-        taken.push(asked.call);
-      }
-    }
-    this.callsCount -= taken.length;
-    return taken;
   }
 
   // ---- what goes out
@@ -524,7 +500,7 @@ export class Connection {
         moved = true;
       }
     }
-    this.pumpCalls();
+    this.calls.pump();
   }
 
   private windowOpen(socket: Socket): boolean {
@@ -534,18 +510,6 @@ export class Connection {
       socket.unansweredBytes < windowBytesMax &&
       socket.bufferedBytes < bufferedBytesMax
     );
-  }
-
-  private pumpCalls(): void {
-    if (this.calls.length === 0) return;
-    const later: Call[] = [];
-    for (const call of this.calls.splice(0)) {
-      const link = call.room === null ? this.anyLink() : sendingLink(this.state, call.room);
-      const socket = link === undefined ? undefined : this.sockets.get(link);
-      if (!socket || socket.asked.size - socket.unansweredSends >= callsAtOnceMax) later.push(call);
-      else this.ask(socket.id, call.method, call.params, { for: 'call', call });
-    }
-    this.calls.push(...later);
   }
 
   private anyLink(): number | undefined {

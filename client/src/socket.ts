@@ -160,16 +160,17 @@ export class Socket {
   }
 
   // One timer, set anew only when it fires: a message costs one look at the clock.
-  private watchFor(ms: number): void {
+  private watchFor(ms: number, last = false): void {
     const due = this.now() + ms;
     this.watch = this.timers.setTimeout(() => {
       this.watch = undefined;
       if (this.ended) return;
       const now = this.now();
       const left = this.heardAt + this.silenceMs - now;
-      // A program that was held up has not listened: what came meanwhile must be read before it counts as silence.
+      // A program that was held up has not listened: what came meanwhile must be read before it counts as silence. Once
+      // only, since the timers of a page in the background are always late.
       if (left > 0) this.watchFor(left);
-      else if (now - due > lateMs) this.watchFor(lateMs);
+      else if (now - due > lateMs && !last) this.watchFor(lateMs, true);
       else this.hooks.silent();
     }, ms);
   }

@@ -27,7 +27,7 @@ const mutants = [
   ['no member is a refusal', 'connection.ts', 'if (error.code === rpc.notMember || error.retryable) {\n      if (!room', 'if (error.retryable) {\n      if (!room'],
   ['the push of an own message is no ack', 'connection.ts', 'if (message.own) this.acked', 'if (false) this.acked'],
   ["anybody's push with the uuid is an ack", 'connection.ts', 'if (message.own) this.acked', 'if (true) this.acked'],
-  ['questions die with their connection', 'connection.ts', "if (asked.for === 'call') this.calls.push(asked.call);", ''],
+  ['questions die with their connection', 'connection.ts', "if (asked.for === 'call') this.calls.lost(asked.call);", ''],
   ['the window is not kept', 'connection.ts', 'socket.unansweredSends < this.options.windowMessagesMax', 'true'],
   ['live fires again after a hand-over', 'connection.ts', "if (before !== 'live') room.onLive", 'room.onLive'],
   ['the old connection is closed before the new one is live', 'machine.ts', "next.rooms.get(room) !== 'live') return;", "next.rooms.get(room) === undefined) return;"],
@@ -39,11 +39,14 @@ const mutants = [
   ['a return does not say what is held', 'room.ts', "if (held) params['lastMessageId'] = held.position;", ''],
 ];
 
+// All but the terminal chat, which is built apart.
+const suites = ['chain', 'client', 'handover', 'machine', 'model', 'pure', 'return'];
+
 // In a process group of its own, so that a mutant that runs for ever ends with all its processes.
 function run(cwd) {
   const env = { ...process.env, TERTULIA_EVENINGS: '6', TERTULIA_DEADLINE_MS: '2000' };
   delete env.TERTULIA_SEED;
-  const child = spawn(process.execPath, ['test/run.mjs'], { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn(process.execPath, ['test/run.mjs', ...suites], { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
   const timer = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), 120_000);
   let output = '';
   child.stdout.on('data', (data) => (output += data));

@@ -174,6 +174,19 @@ test('a program that was held up listens once more before it calls the server si
     await ana.client.close();
   }));
 
+test('a page in the background, whose timers are always late, still notices silence', () =>
+  inWorld(async (world) => {
+    const node = await world.endpoint();
+    node.heartbeatMs = 4000;
+    const ana = await new Person(world, node.url).arrives();
+    for (const phase of ['online', 'waiting']) {
+      ana.timers.nowMs += 60_000;
+      ana.timers.advance(0);
+      assert.equal(ana.client.state.phase, phase);
+    }
+    await ana.client.close();
+  }));
+
 // [where the connection is cut, how: returns true when it has cut]
 type Cut = [string, (conn: Conn, request: Request) => boolean];
 const cuts: Cut[] = [
