@@ -57,6 +57,8 @@ const client = new Client({ url, WebSocket });
 const room = client.room(roomName);
 let held = []; // messages that wait for what is shown before them; undefined once they go straight to the screen
 let since = memory?.position(roomName); // where we were the last time
+const typed = []; // lines that the library has not got yet
+let unsent = 0; // lines that it has, and that are not acked
 let failures = 0;
 let acks = 0;
 let down = false;
@@ -86,7 +88,7 @@ function keep() {
 }
 
 function prompt() {
-  const waiting = room.pending.length;
+  const waiting = unsent + typed.length;
   const how = room.state.phase === 'live' ? '' : ` (${room.state.phase === 'offline' ? 'offline' : 'joining'})`;
   screen.prompt(`${userName}${how}${waiting > 0 ? ` [${waiting} to send]` : ''}> `);
 }
@@ -128,12 +130,12 @@ room.on('left', (who) => tell(`${harmless(who.userName)} left`));
 room.on('failed', ({ text, error }) => {
   failures++;
   if (error.code !== 'closed') say(`script/chat: not sent (${error.message}): ${text}`);
-  sendOn();
+  queueMicrotask(sendOn);
 });
 room.on('error', (error) => tell(harmless(error.message)));
 room.on('sent', () => {
   acks++;
-  sendOn();
+  queueMicrotask(sendOn); // when the promise has settled, too
 });
 room.on('state', ({ phase, error, retryInMs }) => {
   if (phase === 'waiting') tell(`${harmless(error?.message ?? 'not let in')}; trying again in ${Math.ceil(retryInMs / 1000)} s`);
@@ -150,9 +152,11 @@ client.on('state', ({ phase, retryInMs }) => {
 });
 
 // What was typed goes to the library a window at a time: a long pipe waits here, and is read on when there is room again.
-const typed = [];
 function sendOn() {
-  while (typed.length > 0 && room.pending.length < sendsAtOnce) room.send(typed.shift()).catch(() => {});
+  for (; typed.length > 0 && unsent < sendsAtOnce; unsent++) {
+    const settled = () => unsent--;
+    room.send(typed.shift()).then(settled, settled);
+  }
   screen.flow(typed.length === 0);
   prompt();
 }
@@ -162,10 +166,13 @@ async function leave(code, looks = false) {
   if (leaving) return process.exit(130);
   leaving = true;
   const late = new Promise((done) => setTimeout(done, flushMs));
-  // At the end of a pipe that may take its time, as long as it goes on; a person at Ctrl-C has waited once.
-  for (let before = -1; acks !== before; ) {
+  // The end of a pipe may take its time, as long as it goes on; a person at Ctrl-C waits once.
+  const begun = performance.now();
+  for (let before = -1; unsent + typed.length > 0 && acks !== before; ) {
+    if (!looks && performance.now() - begun >= flushMs) break;
     before = acks;
-    if ((await room.flush(flushMs)).length === 0 || !looks) break;
+    await room.flush(flushMs);
+    await new Promise(setImmediate);
   }
   if (looks || room.state.phase === 'live') await Promise.race([introduction, late]);
   const left = [...room.pending.map(({ text }) => text), ...typed];

@@ -380,7 +380,7 @@ async function evening(seed: number, steps: number, canRewind: boolean): Promise
 
 const given = process.env['TERTULIA_SEED'];
 const first = given === undefined ? Date.now() % 1_000_000 : Number(given);
-const count = given === undefined ? Number(process.env['TERTULIA_EVENINGS'] ?? 15) : 1;
+const count = given === undefined ? Number(process.env['TERTULIA_EVENINGS'] ?? 8) : 1;
 
 for (const canRewind of [false, true]) {
   test(`${count} evenings ${canRewind ? 'in which the past may change' : 'with every fault'} end as promised`, async () => {
