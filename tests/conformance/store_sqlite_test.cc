@@ -1,3 +1,4 @@
+#include "base/failpoint.h"
 #include "store/open_store.h"
 #include "store/sqlite.h"
 #include "store_suite.h"
@@ -29,6 +30,15 @@ class SqliteUnderTest final : public StoreUnderTest {
       ASSERT_EQ(connection.run(sql.c_str()), SQLITE_OK) << connection.error();
     }
     start();
+  }
+  bool dawdle() override {
+#ifdef TERTULIA_FAILPOINTS
+    failpoint_disarm_all();
+    failpoint_arm("in_wal_sync=sleep_300");
+    return true;
+#else
+    return false;
+#endif
   }
 
  private:

@@ -395,6 +395,7 @@ TEST_P(StoreSuite, ManyThreadsAndRoomsAtOnceKeepEveryLogWhole) {
 TEST_P(StoreSuite, WhatWaitsTogetherSharesCommits) {
   const uint64_t commits_before = under_test_->metrics.commits;
   constexpr int kMessages = 500;
+  const bool dawdles = under_test_->dawdle();
   int answered = 0;
   for (int i = 0; i < kMessages; ++i) {
     store().append("room" + std::to_string(i % 50), one(text_message("u" + std::to_string(i), "ana", "x")),
@@ -405,8 +406,9 @@ TEST_P(StoreSuite, WhatWaitsTogetherSharesCommits) {
                    });
   }
   ASSERT_TRUE(call().loop().run_until([&] { return answered == kMessages; }));
-  if (std::string(GetParam().name) == "memory") return;  // nothing waits there
-  EXPECT_LE(under_test_->metrics.commits - commits_before, kMessages / 10u);
+  const uint64_t commits = under_test_->metrics.commits - commits_before;
+  // Without the delay it depends on the disk how many wait together.
+  EXPECT_LE(commits, dawdles ? kMessages / 20u : static_cast<uint64_t>(kMessages));
 }
 
 // Random appends, repeats, conflicts, reads and restarts, compared with a model of a few lines.

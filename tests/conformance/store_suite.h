@@ -28,6 +28,8 @@ class StoreUnderTest {
   virtual bool restart(bool empty) = 0;
   // From now on the store refuses messages whose text begins with kPoison. May restart the store.
   virtual void poison() = 0;
+  // The next commit takes 300 ms. False: this kind or this build cannot do that.
+  virtual bool dawdle() { return false; }
 
   StoreMetrics metrics;
   testing_store::SharedManualClock clock;

@@ -220,7 +220,7 @@ class CrashMutation : public testing::TestWithParam<Mutant> {};
 // The test is worth something only if it fails where the promise is broken on purpose.
 TEST_P(CrashMutation, IsFound) {
   const uint64_t first = SystemRandom().next() % 1'000'000'000;
-  constexpr uint64_t kSeedsMax = 100;
+  constexpr uint64_t kSeedsMax = 300;
   for (uint64_t seed = first; seed < first + kSeedsMax; ++seed) {
     Story story(seed, GetParam().mutation);
     const std::string lost = GetParam().script.empty() ? story.tell() : story.tell(GetParam().script);
