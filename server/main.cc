@@ -196,6 +196,9 @@ class Server {
         log_.info("node", "ends at once", {{"signal", ::sigabbrev_np(signal)}, {"members", node_->members_count()}});
         return;
       }
+      if (signal == SIGTERM && node_->draining()) {
+        log_.info("node", "is leaving already", {{"signal", "TERM"}, {"sessions", node_->sessions_count()}});
+      }
       terminated_ = terminated_ || signal == SIGTERM;
       if (terminated_ || wake_.drain_asked()) drain(terminated_ ? "SIGTERM" : "POST /drain");
       if (signal == SIGHUP) reload();
