@@ -36,6 +36,13 @@ struct Points {
 
 void arm(Points& points, std::string_view specification);
 
+// Says where, straight to standard error: nothing that is buffered survives what comes next.
+void die(std::string_view name, uint64_t pass) {
+  const std::string words = "failpoint: killed at " + std::string(name) + ", pass " + std::to_string(pass) + "\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, words.data(), words.size());
+  ::kill(::getpid(), SIGKILL);
+}
+
 Points& points() {
   static Points* all = [] {
     auto* made = new Points;  // never destroyed: threads may pass a point while the process ends
@@ -107,7 +114,7 @@ bool failpoint_pass(std::string_view name) {
     switch (point.action) {
       case Action::none: return false;
       case Action::kill:
-        if (now) ::kill(::getpid(), SIGKILL);
+        if (now) die(name, point.passes);
         return false;
       case Action::error: return now;
       case Action::error_for: {

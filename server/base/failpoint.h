@@ -9,9 +9,8 @@
 //   name[:pass]=action[,name...]     before_commit:3=kill    before_commit:2+=error    in_wal_sync=sleep_250
 //
 // pass: the pass at which it happens, from 1 (default 1); with + also at every later one.
-// action: kill (SIGKILL, as a power cut for the process), error, error_for_MS (from that pass on, for MS milliseconds),
-// sleep_MS.
-// Thread: any. Memory: an entry a name. Ends: with the process.
+// action: kill (SIGKILL, as a power cut for the process; the place is told on standard error), error, error_for_MS
+// (from that pass on, for MS milliseconds), sleep_MS. Thread: any. Memory: an entry a name. Ends: with the process.
 #pragma once
 
 #ifdef TERTULIA_FAILPOINTS

@@ -177,14 +177,18 @@ export class Talk {
   #timers = new Map();
   #counts = new Map();
 
-  /** @param {(LibraryPerson|ClassicPerson)[]} people @param {{everyMs: [number, number]}} pace */
-  constructor(people, { everyMs }) {
+  /**
+   * @param {(LibraryPerson|ClassicPerson)[]} people
+   * @param {{everyMs: [number, number], textBytes?: number}} pace textBytes: of each text; default: a few words
+   */
+  constructor(people, { everyMs, textBytes }) {
     for (const person of people) {
       const chance = random(`talk ${person.name}`);
       const next = () => this.#timers.set(person, setTimeout(() => {
         const count = (this.#counts.get(person) ?? 0) + 1;
         this.#counts.set(person, count);
-        person.say(`${person.name} says ${count}${' and more'.repeat(chance.below(8))}`);
+        const text = `${person.name} says ${count}${' and more'.repeat(chance.below(8))}`;
+        person.say(textBytes === undefined ? text : text.padEnd(textBytes, '.'));
         next();
       }, chance.between(...everyMs)));
       next();

@@ -1,0 +1,28 @@
+// The end of every test of faults: the checker reads all stories and the store of a server that does not run.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { check, told } from '../../checker/checker.mjs';
+import { readStore } from '../../checker/store.mjs';
+import { seed } from './random.mjs';
+
+/**
+ * Fails with what was found. The stories are then kept in the server's directory.
+ * @param {{dataDir: string}} server
+ * @param {{name: string, story: import('../../checker/checker.mjs').Story, roomName: string, trouble: string[]}[]} people
+ * @param {{caughtUp?: boolean, storeDir?: string, strangers?: boolean}} [options] caughtUp: everybody must have seen the
+ *   head and have everything acked (default)
+ * @returns {Promise<import('../../checker/store.mjs').Store>}
+ */
+export async function judge(server, people, { caughtUp = true, storeDir = server.dataDir, strangers = false } = {}) {
+  const store = await readStore(storeDir);
+  const stories = people.map(({ story, roomName }) => ({ ...story, caughtUp: caughtUp ? [roomName] : [] }));
+  const findings = check(store, stories, { strangers });
+  if (findings.length > 0) {
+    const file = join(server.dataDir, 'stories.json');
+    writeFileSync(file, JSON.stringify(stories));
+    assert.fail(`seed ${seed}; the stories are in ${file}\n${told(findings)}`);
+  }
+  assert.deepEqual(people.flatMap(({ name, trouble }) => trouble.map((what) => `${name}: ${what}`)), []);
+  return store;
+}
