@@ -103,10 +103,14 @@ void Session::decided(RoomHost& host, const Pending& pending, const Appended& ou
   if (closing_) return;
   const std::string& id_json = pending.message.id_json;
   std::string& out = output_.privates();
+  // A classic client's ack is the push. It does not come by itself from before the place where delivery began, nor from
+  // a room that the session has left meanwhile.
+  const Membership* now = member_of(host.room_name());
+  const bool push_is_due = dialect_ == Dialect::classic && (now == nullptr || outcome.position.sequence <= now->began);
   switch (outcome.kind) {
     case Appended::Kind::added:
       if (pending.answer) append_text_answer(out, id_json, outcome.position, false);
-      if (pending.hand_over) out += frame;
+      if (push_is_due) out += frame;
       break;
     case Appended::Kind::repeated:
       if (pending.counted && shard_.live().rate_limits) {
@@ -116,10 +120,7 @@ void Session::decided(RoomHost& host, const Pending& pending, const Appended& ou
         address_->refund(1, live);
       }
       if (pending.answer) append_text_answer(out, id_json, outcome.position, true);
-      // A classic client's ack is the push, and it will not come by itself from before the place where delivery began.
-      if (dialect_ == Dialect::classic &&
-          (pending.hand_over || (member != nullptr && outcome.position.sequence <= member->began)))
-        host.resend(*this, outcome.position, pending.message.uuid);
+      if (push_is_due) host.resend(*this, outcome.position, pending.message.uuid);
       break;
     case Appended::Kind::conflict: error(id_json, Code::uuid_reused, "this uuid was used for another message"); break;
     case Appended::Kind::refused: error(id_json, Code::refused_by_store, "the store refused this message"); break;

@@ -29,7 +29,8 @@ void Session::join(Request request) {
   join_tried_ = true;
   if (shard_.context().draining.load(std::memory_order_relaxed)) {
     error(request.id_json, Code::draining, "this node is leaving", {true, 0});
-    if (dialect_ == Dialect::classic) close(CloseCode::restart, "this node is leaving", Closed::restart);
+    // As behind every retryable error of a join: their only retry is a reconnection.
+    if (dialect_ == Dialect::classic) close(CloseCode::try_again, "this node is leaving", Closed::try_again);
     return;
   }
   Membership* joined = member_of(request.room_name);
