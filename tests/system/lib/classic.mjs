@@ -102,7 +102,7 @@ export class ClassicClient extends EventEmitter {
 
   /** @param {number} [withinMs] */
   async allAcked(withinMs = 20_000) {
-    const left = () => ({ pending: this.pending.size, errors: this.errors.slice(-3), closes: this.closes.slice(-3) });
+    const left = () => ({ pending: this.pending.size, oldest: [...this.pending.values()].slice(0, 12).map((frame) => JSON.parse(frame).params.text.slice(0, 40)), errors: this.errors.slice(-3), closes: this.closes.slice(-3) });
     await until(`${this.userName} has nothing unacked`, () => this.pending.size === 0, withinMs, left);
   }
   /** @param {number} [withinMs] */
@@ -178,6 +178,7 @@ export class ClassicClient extends EventEmitter {
       this.#timers.delete(timer);
       void this.#connect(true);
     }, this.options.reconnectAfterMs ?? 5_000);
+    timer.unref();  // a test that failed ends, although its clients would go on for ever
     this.#timers.add(timer);
   }
 
