@@ -19,6 +19,9 @@ export interface Watcher {
   told(text: string): void;
 }
 
+const messageBytesDefault = 64 << 10;
+// What a frame holds besides the room and the text: at most so much.
+const envelopeBytesMost = 256;
 const pageMessages = 60;
 const joinMessages = 100;
 const catchUpMessages = 1000;
@@ -137,6 +140,16 @@ export class Conversation {
     this.watcher.changed();
   }
 
+  /** How many bytes this text is too long by, for a frame that the server takes; 0 if it is not. */
+  tooLongBy(text: string): number {
+    const frame = new TextEncoder().encode(JSON.stringify({ roomName: this.room.name, text })).length + envelopeBytesMost;
+    return Math.max(0, frame - this.messageBytesMax);
+  }
+
+  get messageBytesMax(): number {
+    return this.joined?.messageBytesMax ?? messageBytesDefault;
+  }
+
   retry(uuid: string): void {
     const entry = this.outbound.again(uuid);
     if (!entry) return;
@@ -178,6 +191,9 @@ export class Conversation {
   /** Goes to the newest, wherever one was. */
   async toEnd(): Promise<void> {
     if (this.timeline.atEnd) return;
+    // What is just being read is not wanted any more.
+    this.epoch++;
+    this.reading = 'no';
     await this.read('newer', { limit: pageMessages }, (messages, more) => {
       this.timeline.replace(messages, more, this.seen);
     });
@@ -202,6 +218,7 @@ export class Conversation {
       if (epoch === this.epoch) this.readFailed = true;
     }
     if (epoch === this.epoch) this.reading = 'no';
+    this.lookedAt();
     this.watcher.changed();
   }
 

@@ -10,7 +10,6 @@ import { lineOf, otherName, titleOf, tooLong, whyNotIn, wrongWithName } from './
 // How long a room that was left is kept for what is still to be sent there.
 const patienceMs = 30_000;
 const saveEveryMs = 500;
-const messageBytesMax = 64 << 10;
 
 const memory = new Memory(browserShelf());
 const client = new Client({ url: chatAddress() });
@@ -365,7 +364,7 @@ window.addEventListener('beforeunload', (event) => {
 
 const say = element<HTMLTextAreaElement>('say');
 const hint = element('say-hint');
-let tooLongBy = '';
+let tooLongNow = '';
 
 element<HTMLFormElement>('composer').addEventListener('submit', (event) => {
   event.preventDefault();
@@ -375,10 +374,9 @@ element<HTMLFormElement>('composer').addEventListener('submit', (event) => {
 function sendWhatIsWritten(): void {
   const text = say.value.replace(/\s+$/u, '');
   if (!current || text.trim() === '') return;
-  const bytes = new TextEncoder().encode(text).length;
-  const most = current.joined?.messageBytesMax ?? messageBytesMax;
-  tooLongBy = bytes > most ? tooLong(bytes, most) : '';
-  if (tooLongBy === '') {
+  const byBytes = current.tooLongBy(text);
+  tooLongNow = byBytes > 0 ? tooLong(byBytes, current.messageBytesMax) : '';
+  if (byBytes === 0) {
     current.send(text);
     say.value = '';
     fit();
@@ -398,12 +396,12 @@ function fit(): void {
 
 function drawHint(): void {
   const waits = line.hidden === false && client.state.phase !== 'refused' && client.state.phase !== 'closed';
-  hint.dataset['tone'] = tooLongBy === '' ? '' : 'bad';
-  setText(hint, tooLongBy || (waits ? 'What you write will be sent when the connection is back.' : ''));
+  hint.dataset['tone'] = tooLongNow === '' ? '' : 'bad';
+  setText(hint, tooLongNow || (waits ? 'Will be sent when the connection is back.' : ''));
 }
 
 say.addEventListener('input', () => {
-  tooLongBy = '';
+  tooLongNow = '';
   fit();
   drawHint();
 });

@@ -120,7 +120,7 @@ export function rowsOf(messages: readonly Message[], notes: readonly Note[], lin
       rows.push({ kind: 'note', key: each.key, note: each });
     }
   };
-  notesUpTo(first - 1);
+  notesUpTo(messages.length > 0 ? first - 1 : Infinity);
   let before: Message | undefined;
   for (const message of messages) {
     const day = !before || new Date(before.sentAt).toDateString() !== new Date(message.sentAt).toDateString();

@@ -85,8 +85,8 @@ export class View {
     this.drawNotices(conversation);
     const rows = rowsOf(timeline.messages, notes, lineAfter);
     this.rows = sync(this.messages, this.rows, rows, (row) => lookOf(row, now), (row) => drawRow(row, now));
-    const { last } = timeline;
-    const joins = last?.own === true && now - last.sentAt < groupMs;
+    const last = rows[rows.length - 1];
+    const joins = last?.kind === 'message' && last.message.own && now - last.message.sentAt < groupMs;
     this.outgoingRows = sync(
       this.outgoing,
       this.outgoingRows,

@@ -104,8 +104,8 @@ export function whyNotSent(error: TertuliaError): string {
   }
 }
 
-export const tooLong = (bytes: number, most: number): string =>
-  `Too long by ${bytes - most} bytes; a message has ${Math.floor(most / 1024)} KiB at most.`;
+export const tooLong = (byBytes: number, most: number): string =>
+  `Too long by ${byBytes} bytes; a message has ${Math.floor(most / 1024)} KiB at most.`;
 
 export const here = (count: number): string => `${count} here`;
 export const newMessages = (count: number): string => (count === 1 ? '1 new message' : `${count} new messages`);

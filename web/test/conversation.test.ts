@@ -128,10 +128,12 @@ test('who reads further up comes back to the newest without a gap', async () => 
   assert.ok(!timeline.atEnd);
   w.room.deliver(...of(1001, 1003));
   assert.equal(w.conversation.unseen, 3);
+  void w.conversation.newer(); // the reader scrolls, and then does not want to wait
   const coming = w.conversation.toEnd();
   w.room.deliver(message(1004)); // while the newest are read
+  w.conversation.setFollowing(true); // the view scrolls down at once
+  assert.equal(w.conversation.unseen, 4);
   await w.room.answer();
-  w.conversation.setFollowing(true);
   await coming;
   assert.ok(timeline.atEnd);
   assert.equal(timeline.last?.sequence, 1004);
@@ -155,6 +157,16 @@ test('what is said is shown as queued, until it comes in the log', async () => {
   assert.deepEqual(w.texts(), ['two']); // acked, and not shown in the log yet
   w.room.deliver(message(2, { userId: own, uuid: 'uuid-1' }));
   assert.deepEqual(w.texts(), []);
+});
+
+test('a text is too long when its frame is, however it is written', async () => {
+  const w = world();
+  await w.conversation.join('me', undefined, null);
+  for (const [text, bytes] of [['a', 1], ['é', 2], ['"', 2], ['\n', 2], ['\u0001', 6], ['😀', 4]] as const) {
+    const most = Math.floor((65536 - 300) / bytes);
+    assert.equal(w.conversation.tooLongBy(text.repeat(most)), 0, JSON.stringify(text));
+    assert.ok(w.conversation.tooLongBy(text.repeat(most + 300)) > 0, JSON.stringify(text));
+  }
 });
 
 test('what failed stays with its reason, and is sent again as the same message', async () => {

@@ -68,6 +68,13 @@ test('rows: one head a group; a line above what is new; a note where it was note
   assert.ok(far.every((row) => row.kind === 'message' && row.head));
 });
 
+test('who came in before anything was said is shown', () => {
+  const note = { key: 'n', after: 0, text: 'x' };
+  assert.deepEqual(rowsOf([], [note], null).map(({ key }) => key), ['n']);
+  assert.deepEqual(rowsOf(of(1, 1), [note], null).map(({ kind }) => kind), ['note', 'message']);
+  assert.deepEqual(rowsOf(of(5, 5), [note], null).map(({ kind }) => kind), ['message']);
+});
+
 test('the line "new" does not stand inside an older page whose first message is new', () => {
   assert.deepEqual(rowsOf(of(5, 6), [], 9).map((row) => row.kind === 'message' && row.line), [false, false]);
   assert.deepEqual(rowsOf(of(11, 12), [], 9).map((row) => row.kind === 'message' && row.line), [true, false]);
