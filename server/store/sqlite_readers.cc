@@ -44,6 +44,8 @@ class ReadConnection::Snapshot {
 
 std::string ReadConnection::open(const std::string& path, const StoreOptions& options) {
   close();
+  path_ = path;
+  options_ = &options;
   int code = SQLITE_OK;
   std::string error = open_reader(connection_, path, options, code);
   if (!error.empty()) return error;
@@ -73,10 +75,22 @@ void ReadConnection::close() {
   for (Statement* s : {&begin_, &commit_, &room_, &head_, &forwards_, &backwards_, &uuid_, &marker_}) s->finish();
   connection_.close();
   room_ids_.clear();
+  suspect_ = false;
+}
+
+bool ReadConnection::ready() {
+  if (!suspect_) return is_open();
+  // A file handle that failed once may fail for ever; a new one is cheap.
+  error_ = open(path_, *options_);
+  suspect_ = !error_.empty();
+  return !suspect_;
 }
 
 Rows ReadConnection::trouble() {
-  if (connection_.is_open()) error_ = connection_.error();
+  if (connection_.is_open()) {
+    error_ = connection_.error();
+    suspect_ = true;
+  }
   return {};
 }
 
@@ -107,7 +121,7 @@ bool ReadConnection::head(const std::string& room, int64_t id, int64_t entry_max
 
 Rows ReadConnection::read(const std::string& room, const Position& after, size_t limit, size_t bytes_max,
                           int64_t entry_max) {
-  if (!is_open()) return trouble();
+  if (!ready()) return {};
   Snapshot snapshot(*this);
   Rows result;
   std::optional<int64_t> id = snapshot.ok() ? room_id(room) : std::nullopt;
@@ -147,7 +161,7 @@ Rows ReadConnection::read(const std::string& room, const Position& after, size_t
 
 Rows ReadConnection::range(const std::string& room, Sequence sequence, bool backwards, size_t limit, size_t bytes_max,
                            int64_t entry_max) {
-  if (!is_open()) return trouble();
+  if (!ready()) return {};
   Snapshot snapshot(*this);
   Rows result;
   std::optional<int64_t> id = snapshot.ok() ? room_id(room) : std::nullopt;
@@ -178,7 +192,7 @@ Rows ReadConnection::range(const std::string& room, Sequence sequence, bool back
 }
 
 Rows ReadConnection::find(const std::string& room, const std::string& uuid, int64_t entry_max) {
-  if (!is_open()) return trouble();
+  if (!ready()) return {};
   Snapshot snapshot(*this);
   Rows result;
   std::optional<int64_t> id = snapshot.ok() ? room_id(room) : std::nullopt;
@@ -196,7 +210,7 @@ Rows ReadConnection::find(const std::string& room, const std::string& uuid, int6
 
 std::optional<std::vector<Sequence>> ReadConnection::markers(const std::string& room,
                                                              const std::vector<std::string>& users) {
-  if (!is_open()) return std::nullopt;
+  if (!ready()) return std::nullopt;
   Snapshot snapshot(*this);
   std::optional<int64_t> id = snapshot.ok() ? room_id(room) : std::nullopt;
   if (!id) {

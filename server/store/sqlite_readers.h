@@ -30,7 +30,7 @@ inline constexpr int64_t kEverything = std::numeric_limits<int64_t>::max();
 // A read-only connection with its statements. Thread: one.
 class ReadConnection {
  public:
-  // Empty, or a sentence.
+  // Empty, or a sentence. After trouble the next call opens the file again by itself.
   [[nodiscard]] std::string open(const std::string& path, const StoreOptions& options);
   void close();
   bool is_open() const { return connection_.is_open(); }
@@ -52,7 +52,12 @@ class ReadConnection {
   std::optional<int64_t> room_id(const std::string& room);
   bool head(const std::string& room, int64_t id, int64_t entry_max, Position& out);
   Rows trouble();
+  // False: it cannot be read just now.
+  bool ready();
 
+  std::string path_;
+  const StoreOptions* options_ = nullptr;
+  bool suspect_ = false;  // the last use ended in trouble
   Connection connection_;
   Statement begin_, commit_, room_, head_, forwards_, backwards_, uuid_, marker_;
   std::unordered_map<std::string, int64_t> room_ids_;  // bounded; a room's id never changes

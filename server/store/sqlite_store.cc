@@ -28,7 +28,6 @@ OpenedStore SqliteStore::open(const std::string& data_dir, const StoreOptions& o
 
 SqliteStore::SqliteStore(const std::string& data_dir, const StoreOptions& options, const Clock& clock)
     : options_(options),
-      clock_(clock),
       metrics_(options.metrics ? *options.metrics : own_metrics_),
       directory_(data_dir, sqlite::vfs_of(options)),
       readers_(directory_.database_path(), options_),

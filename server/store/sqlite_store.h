@@ -54,7 +54,6 @@ class SqliteStore final : public Store {
   void note_trouble(sqlite::ReadConnection& reader);
 
   const StoreOptions options_;
-  const Clock& clock_;
   StoreMetrics own_metrics_;
   StoreMetrics& metrics_;
   sqlite::DataDir directory_;
