@@ -368,6 +368,46 @@ test('what the server refuses stays, with Retry and Delete', () => withServer({}
   }
 })));
 
+test('who comes back to a taken name says another one, and what waited is sent', () =>
+  withServer({ args: ['--name-grace', '100ms'] }, (server) => withBrowser(async (browser) => {
+    const ana = await browser.person('Ana', `${server.httpUrl}/#sala`);
+    let isCut = false;
+    /** @type {import('playwright-core').WebSocketRoute[]} */ const open = [];
+    await ana.page.routeWebSocket(/\/chat$/, (page) => {
+      if (isCut) return page.close({ code: 1013 });
+      const toServer = page.connectToServer();
+      open.push(page, toServer);
+    });
+    await ana.open();
+    await ana.page.reload();
+    await ana.come();
+    const bruno = await browser.person('Bruno', `${server.httpUrl}/#sala`);
+    await bruno.come();
+    isCut = true;
+    for (const each of open.splice(0)) await each.close({ code: 4321 });
+    await ana.say('one');
+    await ana.say('two');
+    await eventually(bruno, 'Ana is gone', async () => (await bruno.people()).join() === 'Bruno');
+    const other = await browser.person('ana', `${server.httpUrl}/#sala`);
+    await other.come();
+    isCut = false;
+    await ana.retryNow();
+    await ana.page.locator('#line', { hasText: 'Somebody else has your name here now.' }).waitFor();
+    await look(ana, 'a name taken meanwhile');
+    assert.deepEqual(await ana.outgoing(), ['one', 'two']);
+    await ana.page.click('#line-rename');
+    assert.equal(await ana.page.inputValue('#door-name'), 'Ana');
+    await ana.page.fill('#door-name', 'Ana María');
+    await ana.page.press('#door-name', 'Enter');
+    await ana.live();
+    await ana.say('three');
+    await bruno.sees('three');
+    assert.deepEqual((await bruno.log()).map(({ text }) => text), ['one', 'two', 'three']);
+    await eventually(ana, 'nothing is queued', async () => (await ana.outgoing()).length === 0);
+    await eventually(bruno, 'all are here', async () => (await bruno.people()).join() === 'ana,Ana María,Bruno');
+    for (const person of [ana, bruno, other]) await person.faultless();
+  })));
+
 test('after a backup was restored the page shows what the server still has, and says so', () => withServer({}, (server) => withBrowser(async (browser) => {
   const ana = await browser.person('Ana', `${server.httpUrl}/#backup`);
   await ana.come();

@@ -162,9 +162,9 @@ export class Conversation {
     this.watcher.changed();
   }
 
-  // What the library refused to queue is told by the promise alone.
+  // What the library refuses to queue is told by the promise alone; all else by `failed`, in its place among the events.
   private notQueued(uuid: string, error: TertuliaError): void {
-    if (this.ended || this.outbound.get(uuid)?.state !== 'queued') return;
+    if (this.ended || !['invalid', 'notMember', 'queueFull', 'tooLarge'].includes(error.code)) return;
     this.outbound.failed(uuid, whyNotSent(error));
     this.watcher.changed();
   }

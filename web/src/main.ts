@@ -349,6 +349,8 @@ document.addEventListener('visibilitychange', () => {
   if (!isLookedAt()) savePosition(true);
   current?.setLooking(isLookedAt());
   if (isLookedAt() && client.state.phase === 'waiting') client.retryNow();
+  // No frame comes while nobody looks: the one that was asked for is not waited for.
+  drawing = false;
   changed();
 });
 window.addEventListener('pagehide', () => savePosition(true));

@@ -49,6 +49,8 @@ export class View {
   private outgoingRows = new Map<string, Drawn>();
   private peopleLook = '';
   private following = true;
+  // A page could not be read: the next try is the reader's, or the page would ask at every frame.
+  private readFailed = false;
 
   constructor(private readonly deeds: Deeds) {
     this.older.addEventListener('click', () => deeds.older());
@@ -82,6 +84,7 @@ export class View {
     const anchor = this.following ? undefined : this.firstInSight();
     const before = anchor?.getBoundingClientRect().top ?? 0;
 
+    this.readFailed = conversation.readFailed;
     this.drawNotices(conversation);
     const rows = rowsOf(timeline.messages, notes, lineAfter);
     this.rows = sync(this.messages, this.rows, rows, (row) => lookOf(row, now), (row) => drawRow(row, now));
@@ -160,6 +163,7 @@ export class View {
     // A page that is not laid out has no height and no place.
     if (clientHeight === 0) return;
     this.setFollowing(scrollHeight - scrollTop - clientHeight < atEndPx);
+    if (this.readFailed) return;
     if (!this.following && scrollTop < clientHeight && !this.older.hidden) this.deeds.older();
     if (!this.newer.hidden && scrollHeight - scrollTop - clientHeight < clientHeight) this.deeds.newer();
   }

@@ -40,6 +40,7 @@ export class FakeRoom implements RoomLike {
   left = 0;
   membersNow: Members = { members: [], total: 0, next: null };
   membersRead = 0;
+  private readonly rejects = new Map<string, (error: TertuliaError) => void>();
   private asked: (() => void)[] = [];
   private flushed: (() => void)[] = [];
   private readonly listeners = new Map<string, ((event: never) => void)[]>();
@@ -91,8 +92,9 @@ export class FakeRoom implements RoomLike {
   }
 
   send(text: string, options: { uuid?: string } = {}): Promise<Sent> {
-    this.sent.push({ text, uuid: options.uuid ?? '' });
-    return new Promise(() => {});
+    const uuid = options.uuid ?? '';
+    this.sent.push({ text, uuid });
+    return new Promise((_, reject) => this.rejects.set(uuid, reject));
   }
 
   history(options: { before?: number; after?: number; limit?: number } = {}): Promise<History> {
@@ -126,6 +128,7 @@ export class FakeRoom implements RoomLike {
     this.left++;
     for (const { uuid, text } of this.sent) {
       const error = new TertuliaError('left', 'left', { uuid, outcome: 'none' });
+      this.rejects.get(uuid)?.(error);
       this.emit('failed', { uuid, text, outcome: 'none', error });
     }
     this.sent = [];
