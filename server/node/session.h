@@ -86,6 +86,7 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
     RoomHost* host = nullptr;  // held
     bool again = false;        // the room was joined already: only the cursor moves
     bool fits = false, reset = false, skipped = false;
+    bool returning = false;  // he proved that he was here before
     Sequence skipped_after = 0;
     Position head, start;
     int64_t deadline_us = 0;

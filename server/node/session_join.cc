@@ -188,8 +188,9 @@ void Session::join_claim() {
   claim.user_name = join.request.user_name;
   claim.user_id = join_user_id();
   // The place before the first message is known to everybody; it proves no past.
-  claim.returning = join.request.method == Method::reconnect ||
-                    (dialect_ == Dialect::v2 && join.fits && join.request.position->sequence > 0);
+  join.returning = join.request.method == Method::reconnect ||
+                   (dialect_ == Dialect::v2 && join.fits && join.request.position->sequence > 0);
+  claim.returning = join.returning;
   shard_.context().store.claim(
       claim, shard_.executor(),
       [shard = &shard_, id = id_, room = claim.room, user = claim.user_id, name = claim.user_name](ClaimResult result) {
