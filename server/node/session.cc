@@ -84,7 +84,7 @@ void Session::pump(std::string_view signals) {
 
 void Session::on_writable() {
   blocked_ = false;
-  life_.taken_us = shard_.now_us();
+  life_.taken_us = life_.waited_us = shard_.now_us();
   pump();
 }
 

@@ -22,8 +22,9 @@ struct LifeLimits {
 
 struct LifeSigns {
   int64_t opened_us = 0;
-  int64_t heard_us = 0;  // bytes came, or reading was taken up again
-  int64_t taken_us = 0;  // bytes were taken by the peer's kernel, or there was nothing to take
+  int64_t heard_us = 0;   // bytes came, or reading was taken up again
+  int64_t taken_us = 0;   // bytes were taken by the peer's kernel, or there was nothing to take
+  int64_t waited_us = 0;  // output waited last; then nobody expects a pong, and no ping may have been sent
   int64_t pinged_us = 0;
   int64_t pushed_us = 0;       // any frame but a ping was sent
   int64_t frame_begun_us = 0;  // 0: no frame is half-read
@@ -44,8 +45,11 @@ inline LifeStep next_life_step(const LifeLimits& limits, const LifeSigns& signs,
   const int64_t last_progress_us = signs.heard_us > signs.taken_us ? signs.heard_us : signs.taken_us;
   if (signs.output_waits) {
     if (now_us - last_progress_us >= limits.stalled_us) return LifeStep::close_idle;
-  } else if (signs.reading && now_us - signs.heard_us >= limits.silent_us) {
-    return LifeStep::close_idle;
+  } else {
+    // While output waited no ping went out, so his silence begins when it waits no longer: else whoever has just caught
+    // up would be closed before he was asked.
+    const int64_t silent_since_us = signs.heard_us > signs.waited_us ? signs.heard_us : signs.waited_us;
+    if (signs.reading && now_us - silent_since_us >= limits.silent_us) return LifeStep::close_idle;
   }
   if (!signs.in_room) {
     if (now_us - signs.opened_us >= limits.no_room_us) return LifeStep::close_idle;
