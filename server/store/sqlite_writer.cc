@@ -300,7 +300,6 @@ void Writer::make_room() {
   const int64_t now_us = clock_.now_us();
   if (now_us < make_room_after_us_) return;
   make_room_after_us_ = now_us + kMakeRoomEveryUs;
-  if (wal_frames_ == 0) return;
   int code = checkpoint(SQLITE_CHECKPOINT_PASSIVE);
   if (trouble_of(code) == Trouble::unknown) recover(connection_.error());
 }
