@@ -21,7 +21,8 @@ export class LibraryPerson {
   /** How often it has been up to date after coming (back). */
   lives = 0;
   resets = 0;
-  /** @type {string[]} */ trouble = [];
+  /** What must not happen. @type {string[]} */ trouble = [];
+  /** What was said and failed for good; also in `trouble`. @type {{uuid: string, outcome: string, error: any}[]} */ failures = [];
 
   /**
    * @param {{url: string, room: string, name: string, userKey?: string, lastMessageId?: string}} options
@@ -42,6 +43,7 @@ export class LibraryPerson {
     this.room.on('sent', ({ uuid, sequence, position }) => events.push({ kind: 'acked', room, uuid, sequence, position }));
     this.room.on('failed', ({ uuid, outcome, error }) => {
       if (outcome === 'none') events.push({ kind: 'refused', room, uuid });
+      this.failures.push({ uuid, outcome, error });
       this.trouble.push(`a message failed (${outcome}): ${error.message}`);
     });
     this.room.on('live', () => { ++this.lives; });
