@@ -224,7 +224,7 @@ std::variant<Config, ExitWith> parse(std::span<const std::string> arguments, con
     app.parse(std::move(reversed));
   } catch (const CLI::CallForHelp&) {
     const auto chosen = app.get_subcommands();
-    return ExitWith{0, chosen.empty() ? app.help() : chosen.front()->help()};
+    return ExitWith{0, chosen.empty() ? app.help() : chosen.front()->help("tertulia")};
   } catch (const CLI::ParseError& error) {
     return failed({escaped(error.what()) + "; `tertulia --help` tells how"});
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "node/shard.h"
 #include "protocol/frames.h"
 
@@ -13,14 +14,14 @@ namespace {
 constexpr int64_t open_wait_us = 5'000'000;
 constexpr int64_t open_retry_us = 200'000;
 constexpr int64_t page_retry_us = 200'000;
-constexpr size_t page_rows_max = 512;
-constexpr size_t page_bytes_max = 256 << 10;
-constexpr size_t pages_kept_max = 8;
+using limits::page_bytes_max;
+using limits::page_rows_max;
+using limits::pages_kept_max;
 constexpr int64_t page_kept_us = 2'000'000;
 constexpr int64_t announce_for_us = 10'000'000;
-constexpr size_t waiting_bytes_room_max = 4 << 20;
-constexpr int64_t waiting_bytes_node_max = 64 << 20;
-constexpr size_t newest_members = 500;
+using limits::newest_members;
+using limits::waiting_bytes_node_max;
+using limits::waiting_bytes_room_max;
 
 RoomLog::Limits log_limits(const Options& options) {
   RoomLog::Limits limits;

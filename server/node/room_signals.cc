@@ -1,6 +1,7 @@
 // The signals of a room: who came and went, who types, who has read how far. Ephemeral; dropped beyond their rate.
 #include <utility>
 
+#include "base/limits.h"
 #include "node/room_host.h"
 #include "node/shard.h"
 #include "protocol/frames.h"
@@ -8,8 +9,8 @@
 namespace tertulia {
 namespace {
 
-constexpr uint32_t signals_per_second_max = 20;
-constexpr size_t large_room = 500;  // above it nobody is told who types or reads
+using limits::large_room;
+using limits::signals_per_second_max;
 
 }  // namespace
 

@@ -5,16 +5,17 @@
 
 #include "base/check.h"
 #include "base/failpoint.h"
+#include "base/limits.h"
 #include "node/shard.h"
 
 namespace tertulia {
 namespace {
 
-constexpr size_t answers_bytes_max = 256 << 10;  // unsent; above it nothing is read and no answer is built
-constexpr size_t answers_bytes_resume = 128 << 10;
-constexpr size_t write_bytes_max = 128 << 10;  // in one call to the kernel
-constexpr int writes_max = 4;                  // in a row, before others get their turn
-constexpr uint32_t floods_per_second_max = 10;
+using limits::answers_bytes_max;
+using limits::answers_bytes_resume;
+using limits::floods_per_second_max;
+using limits::write_bytes_max;
+using limits::writes_max;
 constexpr int64_t closing_wait_us = 5'000'000;
 
 }  // namespace

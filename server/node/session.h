@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/metrics.h"
 #include "node/context.h"
 #include "node/room_host.h"
@@ -28,7 +29,7 @@
 
 namespace tertulia {
 
-inline constexpr uint32_t waiting_messages_max = 128;  // of one session, accepted and undecided
+using limits::waiting_messages_max;
 
 class Session final : public TransportUser, private WebSocketReader::Handler {
  public:

@@ -3,17 +3,18 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "node/session.h"
 #include "node/shard.h"
 
 namespace tertulia {
 namespace {
 
-constexpr size_t history_limit_default = 50;
-constexpr size_t history_bytes_max = 256 << 10;
-constexpr size_t members_limit_default = 200;
-constexpr size_t early_messages_max = 128;
-constexpr size_t early_bytes_max = 256 << 10;
+using limits::early_bytes_max;
+using limits::early_messages_max;
+using limits::history_bytes_max;
+using limits::history_limit_default;
+using limits::members_limit_default;
 
 }  // namespace
 

@@ -5,13 +5,14 @@
 
 #include "base/check.h"
 #include "base/failpoint.h"
+#include "base/limits.h"
 
 namespace tertulia {
 namespace {
 
-constexpr size_t duplicates_max = 100'000;
-constexpr size_t sweep_members_max = 256;
-constexpr int64_t sweep_slice_us = 500;
+using limits::duplicates_max;
+using limits::sweep_members_max;
+using limits::sweep_slice_us;
 constexpr int64_t turn_us = 1'000;  // then the loop sees to its sockets
 constexpr int64_t tick_us = 1'000'000;
 constexpr int64_t drain_margin_us = 2'000'000;  // for closes and appends under way when the window is over

@@ -5,11 +5,13 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/limits.h"
+
 namespace tertulia {
 namespace {
 
-constexpr size_t name_bytes_max = 256;
-constexpr size_t name_code_points_max = 64;
+using limits::name_bytes_max;
+using limits::name_code_points_max;
 
 struct Free {
   void operator()(utf8proc_uint8_t* bytes) const { std::free(bytes); }  // utf8proc allocates with malloc

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 
+#include "base/limits.h"
 #include "protocol/base64url.h"
 #include "protocol/digest.h"
 #include "protocol/json_reader.h"
@@ -12,15 +13,15 @@
 namespace tertulia {
 namespace {
 
-constexpr size_t id_code_points_max = 64;
-constexpr uint64_t id_integer_max = uint64_t{1} << 53;
-constexpr size_t uuid_bytes_max = 64;
-constexpr size_t date_bytes_max = 64;
-constexpr size_t user_id_bytes_max = 128;
-constexpr size_t user_key_bytes = 43;
-constexpr size_t members_after_bytes_max = 4096;  // a folded name, which may be longer than the name
-constexpr uint64_t join_limit_max = 1000;
-constexpr uint64_t page_limit_max = 200;
+using limits::date_bytes_max;
+using limits::id_code_points_max;
+using limits::id_integer_max;
+using limits::join_limit_max;
+using limits::members_after_bytes_max;
+using limits::page_limit_max;
+using limits::user_id_bytes_max;
+using limits::user_key_bytes;
+using limits::uuid_bytes_max;
 
 // The members of params that any method looks at.
 enum Field : uint8_t {
