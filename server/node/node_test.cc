@@ -209,6 +209,22 @@ TEST(Node, WhoIsAwayForLessThanTheGraceHasNeitherLeftNorJoined) {
   EXPECT_THAT(gists(watcher->take()), testing::Contains("userLeft").Times(1));
 }
 
+TEST(Node, NobodyIsToldOfSomebodyWhoComesBackJustAfterAStart) {
+  World w({}, 2, true);
+  Message said{.uuid = "x", .user_id = "u", .user_name = "U", .text = "before the restart", .id_json = "1"};
+  std::string held;
+  w.store->append("plaza", {said}, *w.loops[0],
+                  [&](AppendResult result) { held = position_text(result.each[0].position); });
+  w.run();
+  const auto watcher = w.connect(Dialect::v2, 1), back = w.connect(Dialect::v2), newcomer = w.connect(Dialect::v2);
+  w.send(*watcher, join_v2("Bea", key_bea));
+  watcher->take();
+  w.send(*back, join_v2("Ana", key_ana, R"(,"lastMessageId":")" + held + "\""));
+  EXPECT_THAT(watcher->take(), IsEmpty());
+  w.send(*newcomer, join_v2("Eva", std::string(42, 'E') + "A"));
+  EXPECT_THAT(gists(watcher->take()), ElementsAre("userJoined"));
+}
+
 TEST(Node, WithoutMembershipNothingIsReadOrWritten) {
   World w;
   const auto ana = w.connect(Dialect::v2);

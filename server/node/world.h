@@ -140,7 +140,7 @@ inline void Wire::receive(std::string_view bytes) {
 
 class World {
  public:
-  explicit World(Options options = {}, size_t shards = 2) {
+  explicit World(Options options = {}, size_t shards = 2, bool just_started = false) {
     StoreOptions store_options;
     store_options.claims.name_grace_ms = options.name_grace_ms;
     store = std::make_unique<MemoryStore>(store_options, clock);
@@ -150,7 +150,7 @@ class World {
     node = std::make_unique<Node>(clock, random, log, *store, bus, std::move(options), "test", doors);
     node->start();
     // A node that has just started keeps names for those who return; most tests are about later.
-    clock.advance_ms(60'000);
+    if (!just_started) clock.advance_ms(60'000);
     run();
   }
 
