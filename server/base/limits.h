@@ -32,6 +32,9 @@ inline constexpr size_t answers_bytes_max = 256 << 10;     // unsent; above it n
 inline constexpr size_t answers_bytes_resume = 128 << 10;  // below it reading goes on
 inline constexpr uint32_t floods_per_second_max = 10;      // pings, empty frames
 
+inline constexpr size_t pressed_out_max = 16;  // connections without a room that a shard ends at once for others
+inline constexpr int64_t press_out_every_us = 100'000;
+
 // --- what one answer may hold ---
 
 inline constexpr uint64_t join_limit_max = 1000;  // messages that a join may ask for

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "net/socket_transport.h"
 #include "net/unique_fd.h"
 
@@ -198,6 +199,7 @@ void Listener::take(int fd, const sockaddr_storage& from) {
     return;
   }
   const bool of_address = verdict == ConnectionCounts::Verdict::too_many_of_address;
+  if (!of_address) press_out_idle();
   log_.limited(LogLevel::warn, 1, "net",
                of_address ? "refused a connection, its address has too many" : "refused a connection, the node is full",
                {{"address", peer->counted()}, {"connections", counts_.in_all()}});
@@ -209,6 +211,17 @@ void Listener::take(int fd, const sockaddr_storage& from) {
       [&shard, owned = UniqueFd(fd), status = of_address ? 429 : 503, held = std::move(slot)]() mutable {
         shard.refuse(owned.release(), status, std::move(held));
       });
+}
+
+// Whoever came is refused all the same; the next ones find the places.
+void Listener::press_out_idle() {
+  const int64_t now_us = shards_.front()->parts().clock.now_us();
+  if (now_us - pressed_out_us_ < limits::press_out_every_us) return;
+  pressed_out_us_ = now_us;
+  for (HttpService* shard : shards_) {
+    if (shard->parts().opener == nullptr) continue;
+    shard->parts().loop.post([opener = shard->parts().opener] { opener->make_room(); });
+  }
 }
 
 uint64_t raise_open_files_limit() {

@@ -48,6 +48,7 @@ class Listener {
   void accept_some();
   void take(int fd, const sockaddr_storage& from);
   HttpService& least_loaded() const;
+  void press_out_idle();
 
   EventLoop& loop_;
   const std::vector<HttpService*> shards_;
@@ -56,6 +57,7 @@ class Listener {
   Log& log_;
   boost::asio::basic_socket_acceptor<boost::asio::ip::tcp, EventLoop::AsioExecutor> acceptor_;
   Timers::Id pause_ = 0;
+  int64_t pressed_out_us_ = 0;
   uint16_t port_ = 0;
   std::string address_;
 };

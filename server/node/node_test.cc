@@ -368,6 +368,21 @@ TEST(Node, ADrainAsksToMoveThenClosesAndForgetsNothingThatWasSaid) {
   EXPECT_TRUE(drained);
 }
 
+TEST(Node, UnderPressureTheOldestWithoutARoomGoFirst) {
+  World w;
+  const auto member = w.connect(Dialect::v2);
+  w.send(*member, join_v2("Ana", key_ana));
+  std::vector<std::shared_ptr<Wire>> idlers;
+  for (int i = 0; i < 20; ++i) {
+    idlers.push_back(w.connect(Dialect::classic));
+    w.passes_ms(100);
+  }
+  w.node->shard(0).make_room();
+  w.run();
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(idlers[static_cast<size_t>(i)]->close_code, i < 16 ? 1013 : 0) << i;
+  EXPECT_EQ(member->close_code, 0);
+}
+
 TEST(Node, ARoomWithoutMembersLeavesMemory) {
   World w;
   const auto ana = w.connect(Dialect::v2);

@@ -40,6 +40,7 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
   Dialect dialect() const { return dialect_; }
   const std::string& user_id() const { return user_id_; }
   bool in_room() const { return !memberships_.empty(); }
+  int64_t without_room_since_us() const { return life_.opened_us; }  // of one that is in no room
   // The kernel takes nothing just now; a sweep passes by.
   bool blocked() const { return blocked_; }
   bool closing() const { return closing_; }

@@ -60,6 +60,17 @@ void Shard::open(std::unique_ptr<Transport> transport, Greeting greeting) {
   if (draining_) opened.close(CloseCode::restart, "this node is leaving", Closed::restart);
 }
 
+void Shard::make_room() {
+  std::vector<std::pair<int64_t, uint64_t>> idle;  // since when, and who
+  for (const auto& [id, session] : sessions_)
+    if (!session->in_room() && !session->closing()) idle.emplace_back(session->without_room_since_us(), id);
+  const size_t count = std::min(idle.size(), limits::pressed_out_max);
+  std::partial_sort(idle.begin(), idle.begin() + static_cast<ptrdiff_t>(count), idle.end());
+  for (size_t i = 0; i < count; ++i)
+    if (Session* session = find_session(idle[i].second))
+      session->close(CloseCode::try_again, "the node is full", Closed::pressure);
+}
+
 void Shard::remove(Session& session) {
   metrics_.sessions.add(-1);
   sessions_.erase(session.id());

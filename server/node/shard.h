@@ -34,6 +34,7 @@ class Shard final : public BusSubscriber, public SessionOpener {
 
   // A connection whose handshake is done. On the shard's thread.
   void open(std::unique_ptr<Transport> transport, Greeting greeting) override;
+  void make_room() override;
 
   // Asks everybody to leave, spread over the window, and runs `done` on this thread when all are gone and all that they
   // said is decided; at the latest a little after the window.

@@ -64,6 +64,8 @@ class SessionOpener {
   // Takes the connection over. REQUIRES of the implementation: set_user() before it returns, or the transport is
   // destroyed, which ends the connection.
   virtual void open(std::unique_ptr<Transport> transport, Greeting greeting) = 0;
+  // The node is full: ends some connections that have joined no room, the oldest first, so that others find a place.
+  virtual void make_room() {}
 };
 
 }  // namespace tertulia

@@ -77,7 +77,7 @@ class Batch {
   static void keep_plan(BatchItem& item);
   void refuse(const Message* message, std::string why);
 
-  const StoreOptions& options_;
+  [[maybe_unused]] const StoreOptions& options_;  // of builds with failpoints
   const Clock& clock_;
   StoreMetrics& metrics_;
   HeadCache heads_;
