@@ -101,6 +101,10 @@ uint64_t Output::sent(const Plan& plan, size_t bytes) {
         if (whole) {
           clear_and_release(privates_);
           privates_sent_ = 0;
+        } else if (privates_sent_ >= privates_.size() / 2) {
+          // Whoever reads slowly and asks on never finds it empty: without this it would keep all that was ever said.
+          privates_.erase(0, privates_sent_);
+          privates_sent_ = 0;
         }
         break;
       case Plan::Kind::log: {

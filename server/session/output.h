@@ -3,7 +3,7 @@
 // In this order: the rest of a half-written frame, private frames (answers, pong, close), room logs from their cursors
 // with `live` in its place, signals. Log frames are never copied here: a frame that the kernel cut is remembered as
 // (cursor, bytes sent) and made again from the log, so a stalled session holds nothing of it.
-// Pure. Thread: the shard's. Memory: private frames not yet taken (the caller stops building answers by
+// Pure. Thread: the shard's. Memory: private frames not yet taken, at most twice (the caller stops building answers by
 // private_bytes()), and the rest of at most one signal.
 #pragma once
 

@@ -170,5 +170,21 @@ TEST(Output, HoweverTheKernelCutsTheWireIsTheSame) {
   }
 }
 
+TEST(Output, ABufferThatIsNeverEmptyDoesNotGrow) {
+  Output output;
+  World w;
+  std::string expected;
+  for (int i = 0; i < 10'000; ++i) {
+    const std::string frame = "(answer " + std::to_string(i) + ")";
+    expected += frame;
+    output.privates() += frame;
+    w.write(output, {}, i == 0 ? frame.size() - 3 : frame.size());  // always three bytes too few
+    ASSERT_GT(output.private_bytes(), 0u);
+    ASSERT_LT(output.privates().capacity(), 1000u) << i;
+  }
+  w.write(output, {}, 100);
+  EXPECT_EQ(w.wire, expected);
+}
+
 }  // namespace
 }  // namespace tertulia
