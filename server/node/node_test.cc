@@ -406,5 +406,26 @@ TEST(Node, AMessageTheStoreRefusesIsAnsweredAloneAndTheOthersGoOn) {
   EXPECT_THAT(got, testing::IsSupersetOf({std::string("m:one"), std::string("m:two")}));
 }
 
+TEST(Node, AClassicReconnectToTheJoinedRoomRepeatsNoFrameThatWasCut) {
+  World w;
+  const auto ana = w.connect(Dialect::classic), bea = w.connect(Dialect::classic, 1);
+  w.send(*ana, join_classic("ana"));
+  w.send(*bea, join_classic("bea"));
+  w.send(*ana, text_classic("ana", "1", "one"));
+  const std::string held = position_in(bea->take().back());
+  bea->kernel_takes = 40;  // and then nothing, in the middle of a frame
+  w.send(*ana, text_classic("ana", "2", "two"));
+  w.send(*ana, text_classic("ana", "3", "three"));
+  const std::string newest = position_in(ana->take().back());
+  w.send(*bea, join_classic("bea", "reconnect", "\"" + newest + "\""));
+  w.reads(*bea);
+  EXPECT_THAT(gists(bea->take()), ElementsAre("m:two", "ok", "m:three"));
+  bea->kernel_takes = 40;
+  w.send(*ana, text_classic("ana", "4", "four"));
+  w.send(*bea, join_classic("bea", "reconnect", "\"" + held + "\""));  // back: from there again
+  w.reads(*bea);
+  EXPECT_THAT(gists(bea->take()), ElementsAre("m:four", "ok", "m:two", "m:three", "m:four"));
+}
+
 }  // namespace
 }  // namespace tertulia

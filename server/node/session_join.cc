@@ -333,14 +333,17 @@ void Session::join_move() {
   const std::unique_ptr<Join> join = std::move(join_);
   join->host->unhold();
   Membership* member = member_of(join->request.room_name);
-  if (member == nullptr || !detach(*member)) return;
+  CHECK(member != nullptr, "nothing but the session's end takes a membership while a join is under way");
+  const bool moves = dialect_ == Dialect::v2 || join->start.sequence < member->cursor.sequence;
+  // Only then: a frame taken from the log to be finished by itself would be sent again from a cursor that stays.
+  if (moves && !detach(*member)) return;
   if (dialect_ == Dialect::v2) {
     member->cursor = join->start;
     member->began = join->start.sequence;
     join->claim.members_count = member->host->members_total();
     answer_join(output_.privates(), *join, *member);
   } else {
-    if (join->start.sequence < member->cursor.sequence) {
+    if (moves) {
       member->cursor = join->start;
       member->began = std::min(member->began, join->start.sequence);
     }
