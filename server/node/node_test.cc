@@ -427,5 +427,25 @@ TEST(Node, AClassicReconnectToTheJoinedRoomRepeatsNoFrameThatWasCut) {
   EXPECT_THAT(gists(bea->take()), ElementsAre("m:four", "ok", "m:two", "m:three", "m:four"));
 }
 
+TEST(Node, WhoWritesToARoomHeHasLeftWhileTheNodeIsFullIsReadAgainWhenItIsNot) {
+  World w;
+  const auto ana = w.connect(Dialect::classic);
+  w.send(*ana, join_classic("ana"));
+  w.send(*ana, join_classic("ana", "joinRoom", "null", "patio"));
+  ana->take();
+  std::atomic<int64_t>& waiting_bytes = w.node->shard(0).context().waiting_bytes;
+  waiting_bytes += 64 << 20;
+  w.send(*ana, text_classic("ana", "1", "left behind"));
+  EXPECT_FALSE(ana->reading);
+  w.passes_ms(3'000);
+  EXPECT_THAT(ana->take(), IsEmpty());
+  waiting_bytes -= 64 << 20;
+  w.passes_ms(2'000);
+  EXPECT_THAT(gists(ana->take()), ElementsAre("m:left behind"));
+  EXPECT_TRUE(ana->reading);
+  EXPECT_EQ(waiting_bytes, 0);
+  EXPECT_EQ(w.node->shard(0).find_room("plaza"), nullptr);
+}
+
 }  // namespace
 }  // namespace tertulia

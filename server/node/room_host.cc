@@ -55,7 +55,8 @@ RoomHost::~RoomHost() {
 }
 
 bool RoomHost::in_use() const {
-  return members_count_ > 0 || holds_ > 0 || log_.waiting_count() > 0 || !departures_.empty();
+  return members_count_ > 0 || holds_ > 0 || log_.waiting_count() > 0 || !departures_.empty() ||
+         !blocked_senders_.empty();
 }
 
 void RoomHost::maybe_leave_memory() {
@@ -432,6 +433,7 @@ void RoomHost::tick() {
     grew();
   }
   wake_senders();
+  maybe_leave_memory();
 }
 
 }  // namespace tertulia

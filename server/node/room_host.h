@@ -1,6 +1,7 @@
 // One room on one shard: joins the pure log to the store and the bus, and carries it to the members here.
 //
-// A room lives here while it has a member, a joiner, or something on its way; then it leaves memory.
+// A room lives here while it has a member, a joiner, something on its way, or a sender who waits for a place; then it
+// leaves memory.
 // Thread: the shard's. Memory: the log's tail, and pages for those who fell off it, dropped when nobody reads them.
 #pragma once
 
