@@ -1,6 +1,6 @@
 // Decides whether the head of an HTTP request may be looked at by anybody else: whatever two readers could read
 // differently is refused here, never guessed at. Beast, which parses what passes, is more generous than a server with a
-// proxy before it may be (HAZARDS: Transfer-Encoding with Content-Length, HTTP/1.0 with chunks and others).
+// proxy before it may be (Transfer-Encoding with Content-Length, HTTP/1.0 with chunks and others).
 // Pure; linear in the bytes, however they arrive. Thread: any.
 #pragma once
 

@@ -1,7 +1,7 @@
 // A node: its shards, and what is done to all of them at once.
 //
-// Thread: built, started and destroyed by the main thread; drain(), reload() and end_now() from any one thread at a
-// time. Ends: the event loops are stopped and joined first, then the node may be destroyed; then bus and store.
+// Thread: built, started and destroyed by the main thread; drain() and reload() from any one thread at a time.
+// Ends: the event loops are stopped and joined first, then the node may be destroyed; then bus and store.
 #pragma once
 
 #include <cstdint>
