@@ -42,7 +42,9 @@ void SqliteStore::stop(bool empty) {
   // The writer first: it finishes what is queued, and readers still answer meanwhile.
   const bool whole = writer_.stop();
   readers_.stop();
-  if (!empty || !whole) return;
+  // Whoever was cut off by this very end, or shortly before it, is no longer present and is about to come back.
+  const bool names_wait = !claims_ || !claims_->with([](Claims& c, int64_t now_us) { return c.empty(now_us); });
+  if (!empty || !whole || names_wait) return;
   std::string error = directory_.note_ended_empty();
   if (!error.empty() && options_.log != nullptr) options_.log->warn("store", "ended", {{"reason", error}});
 }

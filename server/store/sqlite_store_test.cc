@@ -83,9 +83,23 @@ TEST(SqliteStore, AfterARunThatDidNotEndEmptyNamesWaitForThoseWhoReturn) {
   w.start();
   EXPECT_EQ(w.caller->claim("plaza", "eve", "a").status, ClaimResult::Status::waiting);
   EXPECT_EQ(w.caller->claim("plaza", "ana", "a", true).status, ClaimResult::Status::granted);
+  w.clock.advance_ms(10'000);
+  EXPECT_TRUE(w.caller->release("plaza", "ana", true).left);
   w.stop(true);
   w.start();
   EXPECT_EQ(w.caller->claim("plaza", "eve", "a").status, ClaimResult::Status::granted);
+}
+
+TEST(SqliteStore, WhomTheEndCutsOffFindsHisNameAgain) {
+  World w;
+  w.start();
+  EXPECT_EQ(w.caller->claim("plaza", "ana", "a").status, ClaimResult::Status::granted);
+  // As a drain ends: nobody is present any more.
+  EXPECT_FALSE(w.caller->release("plaza", "ana", false).left);
+  w.stop(true);
+  w.start();
+  EXPECT_EQ(w.caller->claim("plaza", "eve", "a").status, ClaimResult::Status::waiting);
+  EXPECT_EQ(w.caller->claim("plaza", "ana", "a", true).status, ClaimResult::Status::granted);
 }
 
 TEST(SqliteStore, ReadMarkersOutliveTheStore) {

@@ -117,8 +117,8 @@ class Store {
                        Callback<MemberList> done) = 0;
   virtual void members_count(std::string room, Executor& executor, Callback<uint64_t> done) = 0;
 
-  // Finishes what is queued, makes it durable and closes. `empty`: no user is present, so nobody's name need be kept
-  // over the restart. Blocks. Called once, at the end.
+  // Finishes what is queued, makes it durable and closes. `empty`: no user is present; if no name waits in its grace
+  // either, none need be kept over the restart. Blocks. Called once, at the end.
   virtual void stop(bool empty) = 0;
 };
 

@@ -32,7 +32,8 @@ async function classicHistory(server, room, count) {
   peer.send(JSON.stringify({ jsonrpc: '2.0', method: 'joinRoom', params, id: 1 }));
   const texts = () => heard.filter(({ method }) => method === 'textMessage').map(({ params: { text } }) => text);
   // The newest is the last of the history.
-  await until('the history has come', () => texts().at(-1) === `text ${count}`, 10_000, texts);
+  // Just after a start names are kept for those who return, and the operator waits as a newcomer.
+  await until('the history has come', () => texts().at(-1) === `text ${count}`, 30_000, texts);
   peer.close();
   return texts();
 }
