@@ -137,7 +137,7 @@ void describe(const ShardMetrics& m, MetricsSink& sink) {
   gauge("tertulia_members", "Members: pairs of a session and a room it has joined", m.members);
   gauge("tertulia_rooms", "Rooms with a member, counted once a shard", m.rooms);
   counter("tertulia_connections_accepted_total", "Connections accepted", m.accepted);
-  counter("tertulia_connections_refused_total", "Connections refused by a limit or a drain", m.refused);
+  counter("tertulia_connections_refused_total", "Connections refused by a limit", m.refused);
   for (size_t i = 0; i < closed_names.size(); ++i) {
     sink.counter("tertulia_closes_total", "Sessions ended, by close code and reason",
                  static_cast<double>(m.closes[static_cast<Closed>(i)].value()),
@@ -170,7 +170,6 @@ void describe(const ShardMetrics& m, MetricsSink& sink) {
   gauge("tertulia_tail_bytes", "Encoded frames held in memory", m.tail_bytes);
   counter("tertulia_catch_up_reads_total", "Pages read from the store for members behind the tail", m.catch_up_reads);
   counter("tertulia_gap_reads_total", "Pages read from the store because the bus left something out", m.gap_reads);
-  counter("tertulia_bus_dropped_total", "Items of the bus that were old, repeated or did not fit", m.bus_dropped);
   counter("tertulia_resets_total", "Members told that what they hold is not the past of this log", m.resets);
   counter("tertulia_positions_refused_total", "Positions of clients that did not fit", m.positions_refused);
   counter("tertulia_skips_total", "Catch-ups cut short by the client's limit", m.skips);

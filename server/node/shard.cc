@@ -55,7 +55,6 @@ void Shard::open(std::unique_ptr<Transport> transport, Greeting greeting) {
   Session& opened = *session;
   sessions_.emplace(id, std::move(session));
   metrics_.sessions.add(1);
-  metrics_.accepted.add();
   door.set_user(&opened);
   if (draining_) opened.close(CloseCode::restart, "this node is leaving", Closed::restart);
 }
