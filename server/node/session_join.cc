@@ -218,10 +218,9 @@ void Session::join_claimed(const ClaimResult& result) {
       join_failed(Code::name_taken, "There is another user with same name in the room!");
       return;
     case ClaimResult::Status::waiting: {
-      // Just after a start, names are kept for those who return: a newcomer waits, and is not told that his is taken.
-      const int64_t now = shard_.now_us();
-      const int64_t restarted_us = now - shard_.context().started_us;
-      if (restarted_us < shard_.options().name_grace_ms * 1000) {
+      // Just after a start over what was left, names are kept for those who return: a newcomer waits, and is not told
+      // that his is taken.
+      if (result.after_start) {
         shard_.timers().after(std::max<int64_t>(result.retry_after_ms, 10) * 1000, [shard = &shard_, id = id_] {
           Session* session = shard->find_session(id);
           if (session != nullptr && session->join_) session->join_judge();

@@ -44,6 +44,7 @@ ClaimResult Claims::claim(const ClaimRequest& request, int64_t now_us) {
   ClaimResult result;
   auto wait_until = [&](int64_t at_us) {
     result.status = ClaimResult::Status::waiting;
+    result.after_start = now_us < held_until_us_;
     result.retry_after_ms = std::max<int64_t>(1, (at_us - now_us + 999) / 1000);
     return result;
   };

@@ -75,6 +75,7 @@ TEST(Claims, AnUncleanLeaveKeepsTheNameForItsGraceAndNotLonger) {
   w.clock.advance_ms(9'999);
   auto early = w.comes("bea", "a");
   EXPECT_EQ(early.status, Status::waiting);
+  EXPECT_FALSE(early.after_start);
   EXPECT_EQ(early.retry_after_ms, 1);
   w.clock.advance_ms(1);
   auto later = w.comes("bea", "a");
@@ -252,6 +253,7 @@ TEST(Claims, AfterARestartWhoReturnsIsAdmittedAtOnceAndANewcomerWaits) {
   w.clock.advance_ms(1'000);
   auto newcomer = w.comes("eve", "a");
   EXPECT_EQ(newcomer.status, Status::waiting);
+  EXPECT_TRUE(newcomer.after_start);
   EXPECT_EQ(newcomer.retry_after_ms, 9'000);
   EXPECT_EQ(w.comes("ana", "a", true).status, Status::granted);
   EXPECT_EQ(w.comes("ana", "a").status, Status::granted) << "his second tab needs no past";

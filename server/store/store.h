@@ -39,6 +39,7 @@ struct ClaimResult {
   Status status = Status::not_now;
   bool first = false;          // granted: he was not present, so "joined" is signalled
   int64_t retry_after_ms = 0;  // waiting
+  bool after_start = false;    // waiting: names are still kept for those who were here before the restart
   uint64_t members_count = 0;  // granted: users present, himself included
 };
 
