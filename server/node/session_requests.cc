@@ -116,14 +116,19 @@ void Session::submit_text(RoomHost& host, Membership* member, Request request, s
   pending.hand_over = hand_over;
 
   const RoomLog& log = host.log();
+  // v2 answers go out in the order sent: behind what still waits, a repeat waits too, and so does a conflict.
+  const bool in_turn = v2 && member->waiting > 0;
+  const auto conflict = [&] {
+    shard_.metrics().conflicts.add();
+    error(request.id_json, Code::uuid_reused, "this uuid was used for another message");
+  };
   if (const Duplicates::Known* known = shard_.duplicates().find(log.start_chain(), request.uuid)) {
-    if (known->body != pending.body) {
-      shard_.metrics().conflicts.add();
-      error(request.id_json, Code::uuid_reused, "this uuid was used for another message");
-      return;
-    }
-    // v2 answers go out in the order sent: behind what still waits, the repeat waits too.
-    if (!v2 || member->waiting == 0) {
+    const bool same = known->body == pending.body;
+    if (!in_turn) {
+      if (!same) {
+        conflict();
+        return;
+      }
       shard_.metrics().repeats.add();
       if (v2) {
         append_text_answer(output_.privates(), request.id_json, known->position, true);
@@ -132,15 +137,17 @@ void Session::submit_text(RoomHost& host, Membership* member, Request request, s
       }
       return;
     }
-    pending.counted = false;
+    pending.counted = !same;
   } else if (const RoomLog::Place* place = log.find_waiting(request.uuid, id_)) {
     if (place->body != pending.body) {
-      shard_.metrics().conflicts.add();
-      error(request.id_json, Code::uuid_reused, "this uuid was used for another message");
-      return;
+      if (!in_turn) {
+        conflict();
+        return;
+      }
+    } else {
+      if (!v2 && place->session == id_) return;  // its push will be its ack
+      pending.counted = false;                   // a place of its own, in this session's order
     }
-    if (!v2 && place->session == id_) return;  // its push will be its ack
-    pending.counted = false;                   // a place of its own, in this session's order
   }
 
   if (!host.has_place(*this)) {

@@ -242,7 +242,7 @@ const RoomLog::Place* RoomLog::find_waiting(const std::string& uuid, uint64_t se
 void RoomLog::forget_place(const Pending& pending) {
   const auto [first, end] = places_.equal_range(pending.message.uuid);
   for (auto at = first; at != end; ++at) {
-    if (at->second.session != pending.session) continue;
+    if (at->second.session != pending.session || at->second.body != pending.body) continue;
     places_.erase(at);
     return;
   }
