@@ -287,6 +287,23 @@ TEST(Node, ARepeatDoesNotOvertakeWhatWasSentBeforeIt) {
   EXPECT_THAT(answers, ElementsAre("said", "again"));
 }
 
+TEST(Node, AConflictIsAnsweredBehindWhatWasSentBeforeIt) {
+  World w;
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.send(*ana, text_v2("a", "one"));
+  ana->take();
+  w.send_only(*ana, text_v2("b", "two"));
+  w.send_only(*ana, text_v2("a", "another"));  // of what is committed
+  w.send_only(*ana, text_v2("b", "another"));  // of what waits
+  w.send_only(*ana, text_v2("c", "three"));
+  w.run();
+  std::vector<std::string> answers;
+  for (const std::string& frame : ana->take())
+    if (!gist(frame).starts_with("m:")) answers.push_back(gist(frame));
+  EXPECT_THAT(answers, ElementsAre("said", "!-32015", "!-32015", "said"));
+}
+
 TEST(Node, AClassicTextBeforeAnyJoinWaitsForOneAndThenComesBack) {
   World w;
   const auto ana = w.connect(Dialect::classic);
@@ -346,6 +363,22 @@ TEST(Node, ASilentSessionIsClosedAndAPingedOneIsNot) {
   EXPECT_EQ(talker->close_code, 0);
   EXPECT_GE(talker->pings, 2u);
   EXPECT_THAT(gists(talker->take()), testing::Contains("heartbeat"));
+}
+
+TEST(Node, HeartbeatsComeAlsoWherePingsAreAsFrequentAsTicks) {
+  Options options;
+  options.ping_interval_ms = 500;
+  options.heartbeat_ms = 2'000;
+  World w(options);
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  ana->take();
+  for (int i = 0; i < 10; ++i) {
+    w.passes_ms(1'000);
+    w.send_only(*ana, "", Opcode::pong);
+  }
+  EXPECT_GE(ana->pings, 9u);
+  EXPECT_THAT(gists(ana->take()), testing::Contains("heartbeat").Times(testing::Ge(3)));
 }
 
 TEST(Node, ADrainAsksToMoveThenClosesAndForgetsNothingThatWasSaid) {
