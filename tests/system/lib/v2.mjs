@@ -45,6 +45,10 @@ export class V2Client {
     return new V2Client(await WebSocketPeer.connect({ ...to, protocol: 'tertulia.v2' }));
   }
 
+  /** The id of the newest call. */
+  get lastId() {
+    return this.#nextId - 1;
+  }
   /** @param {string} method @param {object} [params] @returns {Promise<any>} the result; rejects with Refused */
   call(method, params = {}) {
     const id = this.#nextId++;
