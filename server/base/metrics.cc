@@ -178,7 +178,8 @@ void describe(const ShardMetrics& m, MetricsSink& sink) {
 
 void describe_process(MetricsSink& sink, int64_t started_unix_ms, std::string_view version) {
   const struct mallinfo2 heap = mallinfo2();
-  sink.gauge("tertulia_allocated_bytes", "Memory handed out by the allocator", static_cast<double>(heap.uordblks));
+  sink.gauge("tertulia_allocated_bytes", "Memory handed out by the allocator",
+             static_cast<double>(heap.uordblks + heap.hblkhd));  // large blocks are mapped, and not in the first
   sink.gauge("tertulia_heap_bytes", "Memory the allocator has from the kernel, mapped blocks included",
              static_cast<double>(heap.arena + heap.hblkhd));
   sink.gauge("process_resident_memory_bytes", "Resident memory", static_cast<double>(resident_bytes()));
