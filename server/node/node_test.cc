@@ -480,5 +480,26 @@ TEST(Node, WhoWritesToARoomHeHasLeftWhileTheNodeIsFullIsReadAgainWhenItIsNot) {
   EXPECT_EQ(w.node->shard(0).find_room("plaza"), nullptr);
 }
 
+TEST(Node, WhoTypesWithoutEndDoesNotCrowdTheBus) {
+  World w;
+  struct Listener final : BusSubscriber {
+    explicit Listener(Executor& runs_on) : executor(runs_on) {}
+    Executor& bus_executor() override { return executor; }
+    void on_bus(const std::shared_ptr<const BusItem>& item) override {
+      heard += std::holds_alternative<Signal>(item->what);
+    }
+    Executor& executor;
+    int heard = 0;
+  } listener(*w.loops[1]);
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.bus.subscribe("plaza", listener, [] {});
+  for (int i = 0; i < 500; ++i)
+    w.send(*ana, R"({"jsonrpc":"2.0","id":2,"method":"typing","params":{"roomName":"plaza"}})");
+  EXPECT_GT(listener.heard, 0);
+  EXPECT_LE(listener.heard, 20);
+  w.bus.unsubscribe("plaza", listener);
+}
+
 }  // namespace
 }  // namespace tertulia

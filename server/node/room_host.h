@@ -123,7 +123,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   auto later(F then);
   void open_log();
   void opened(bool ok);
-  void deliver(const Signal& what);
+  bool deliver(const Signal& what);  // false: nobody here, or too many
   bool within_rate(Signal::Kind kind);
   void release(Departure gone);
   void released(const Departure& gone, const ReleaseResult& result);

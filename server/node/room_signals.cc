@@ -15,7 +15,9 @@ using limits::signals_per_second_max;
 }  // namespace
 
 void RoomHost::signal(Signal what) {
-  deliver(what);
+  // Who types or reads has told the others as often as they want to hear it; more would only crowd out messages there.
+  // Who comes and goes is always told, for the count.
+  if (!deliver(what) && (what.kind == Signal::Kind::typing || what.kind == Signal::Kind::read)) return;
   shard_.context().bus.publish(std::make_shared<BusItem>(BusItem{room_name(), std::move(what)}), shard_);
 }
 
@@ -37,14 +39,14 @@ bool RoomHost::within_rate(Signal::Kind kind) {
   return ++rate.count <= signals_per_second_max;
 }
 
-void RoomHost::deliver(const Signal& what) {
+bool RoomHost::deliver(const Signal& what) {
   const bool comes_or_goes = what.kind == Signal::Kind::joined || what.kind == Signal::Kind::left;
   if (comes_or_goes) members_total_ = what.members_count;
-  if (members_count_ == 0) return;
+  if (members_count_ == 0) return false;
   if ((!comes_or_goes && members_total_ > large_room) || !within_rate(what.kind)) {
     shard_.metrics().signals_dropped.add();
     list_changed_ |= comes_or_goes;
-    return;
+    return false;
   }
   Waiting waiting;
   waiting.not_to = what.user_id;
@@ -61,6 +63,7 @@ void RoomHost::deliver(const Signal& what) {
   shard_.metrics().signals.add();
   signals_.push_back(std::move(waiting));
   grew();
+  return true;
 }
 
 }  // namespace tertulia
