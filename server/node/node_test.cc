@@ -501,5 +501,19 @@ TEST(Node, WhoTypesWithoutEndDoesNotCrowdTheBus) {
   w.bus.unsubscribe("plaza", listener);
 }
 
+TEST(Node, TheTimeInWhichTheServerDidNotRunIsNobodysSilence) {
+  World w;
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.passes_ms(5'000);
+  w.clock.advance_ms(40'000);
+  w.run();
+  w.passes_ms(2'000);
+  EXPECT_EQ(ana->close_code, 0);
+  EXPECT_GE(ana->pings, 1u);
+  w.passes_ms(30'000);
+  EXPECT_EQ(ana->close_code, 4008) << "he was asked and said nothing";
+}
+
 }  // namespace
 }  // namespace tertulia

@@ -363,6 +363,14 @@ void Session::past_is_gone(const std::string& room, const Position& cursor) {
   pump();
 }
 
+void Session::was_not_served(int64_t for_us) {
+  const int64_t now = shard_.now_us();
+  // What happened after it ran again is not moved beyond now; 0 stands for never.
+  for (int64_t* at : {&life_.opened_us, &life_.heard_us, &life_.taken_us, &life_.waited_us, &life_.frame_begun_us})
+    if (*at != 0) *at = std::min(*at + for_us, now);
+  early_deadline_us_ += for_us;
+}
+
 void Session::tick(int64_t now_us) {
   if (closing_) {
     if (now_us - closing_since_us_ >= closing_wait_us && !broken_) transport_->abort();

@@ -63,6 +63,8 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
   void close(CloseCode code, std::string_view reason, Closed why);
   // About once a second.
   void tick(int64_t now_us);
+  // The shard did not run for so long: what it waits for from the client may come that much later.
+  void was_not_served(int64_t for_us);
   // Drain: asks a v2 client to go elsewhere after a while.
   void ask_to_move(int64_t after_ms, int64_t deadline_ms);
 

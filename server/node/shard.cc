@@ -15,6 +15,7 @@ using limits::sweep_members_max;
 using limits::sweep_slice_us;
 constexpr int64_t turn_us = 1'000;  // then the loop sees to its sockets
 constexpr int64_t tick_us = 1'000'000;
+constexpr int64_t overslept_noticed_us = 1'000'000;
 constexpr int64_t drain_margin_us = 2'000'000;  // for closes and appends under way when the window is over
 
 LifeLimits life_limits_of(const Options& options, Dialect dialect) {
@@ -157,11 +158,18 @@ void Shard::on_bus(const std::shared_ptr<const BusItem>& item) {
 void Shard::tick() {
   timers_.after(tick_us, [this] { tick(); });
   const int64_t now = now_us();
+  // A paused machine or a stopped process: nobody was read from meanwhile, so that time is not anybody's silence.
+  const int64_t overslept_us = ticked_us_ == 0 ? 0 : now - ticked_us_ - tick_us;
+  ticked_us_ = now;
   std::vector<uint64_t> ids;
   ids.reserve(sessions_.size());
   for (const auto& [id, session] : sessions_) ids.push_back(id);
-  for (const uint64_t id : ids)
-    if (Session* session = find_session(id)) session->tick(now);
+  for (const uint64_t id : ids) {
+    Session* session = find_session(id);
+    if (session == nullptr) continue;
+    if (overslept_us >= overslept_noticed_us) session->was_not_served(overslept_us);
+    session->tick(now);
+  }
   int64_t tail_bytes = 0, waiting_count = 0, waiting_bytes = 0;
   for (const auto& [name, host] : rooms_) {
     host->tick();

@@ -101,6 +101,7 @@ class Shard final : public BusSubscriber, public SessionOpener {
   std::vector<std::string> rooms_closing_;
 
   Function<void()> drained_;
+  int64_t ticked_us_ = 0;  // 0: not yet
   int64_t drain_deadline_us_ = 0;
   bool draining_ = false;
 };
