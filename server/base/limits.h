@@ -30,6 +30,7 @@ inline constexpr size_t early_messages_max = 128;          // texts of classic c
 inline constexpr size_t early_bytes_max = 256 << 10;       // of these
 inline constexpr size_t answers_bytes_max = 256 << 10;     // unsent; above it nothing is read and no answer is built
 inline constexpr size_t answers_bytes_resume = 128 << 10;  // below it reading goes on
+inline constexpr uint32_t resends_max = 4;                 // its old messages being read from the store for it
 inline constexpr uint32_t floods_per_second_max = 10;      // pings, empty frames
 
 inline constexpr size_t pressed_out_max = 16;  // connections without a room that a shard ends at once for others

@@ -515,5 +515,25 @@ TEST(Node, TheTimeInWhichTheServerDidNotRunIsNobodysSilence) {
   EXPECT_EQ(ana->close_code, 4008) << "he was asked and said nothing";
 }
 
+TEST(Node, OldMessagesAreReadAgainForOneSessionOnlyAFewAtATime) {
+  Options options;
+  options.tail_bytes_max = 64 << 10;
+  options.live.max_messages_history = 2;
+  World w(options);
+  const auto ana = w.connect(Dialect::classic);
+  w.send(*ana, join_classic("Ana"));
+  for (int i = 0; i < 20; ++i) w.send(*ana, text_classic("Ana", "u" + std::to_string(i), std::string(20'000, 'x')));
+  w.is_lost(*ana);
+  const auto again = w.connect(Dialect::classic);
+  w.send(*again, join_classic("Ana", "reconnect"));
+  again->take();
+  for (int i = 0; i < 8; ++i)
+    w.send_only(*again, text_classic("Ana", "u" + std::to_string(i), std::string(20'000, 'x')));
+  EXPECT_FALSE(again->reading);
+  w.run();
+  EXPECT_TRUE(again->reading);
+  EXPECT_THAT(again->take(), SizeIs(8));
+}
+
 }  // namespace
 }  // namespace tertulia

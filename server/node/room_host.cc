@@ -250,11 +250,13 @@ void RoomHost::resend(Session& session, const Position& position, const std::str
     session.add_private(log_.tail().frame(position.sequence));
     return;
   }
+  session.resend_begins();
   shard_.context().store.find(room_name(), uuid, shard_.executor(),
                               [shard = &shard_, id = session.id(), name = room_name()](Rows found) {
                                 Session* waiting = shard->find_session(id);
-                                if (waiting == nullptr || found.status != Rows::Status::ok || found.rows.empty())
-                                  return;
+                                if (waiting == nullptr) return;
+                                waiting->resend_ends();
+                                if (found.status != Rows::Status::ok || found.rows.empty()) return;
                                 std::string frame;
                                 append_message(frame, name, found.rows.front());
                                 waiting->add_private(frame);

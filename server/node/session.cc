@@ -14,6 +14,7 @@ namespace {
 using limits::answers_bytes_max;
 using limits::answers_bytes_resume;
 using limits::floods_per_second_max;
+using limits::resends_max;
 using limits::write_bytes_max;
 using limits::writes_max;
 constexpr int64_t closing_wait_us = 5'000'000;
@@ -93,6 +94,14 @@ void Session::add_private(std::string_view frame) {
   if (closing_) return;
   output_.privates() += frame;
   if (output_.private_bytes() >= answers_bytes_max) set_pause(pause_answers, true);
+}
+
+void Session::resend_begins() {
+  if (++resends_ >= resends_max) set_pause(pause_resends, true);
+}
+
+void Session::resend_ends() {
+  if (--resends_ < resends_max) set_pause(pause_resends, false);
 }
 
 void Session::decided(RoomHost& host, const Pending& pending, const Appended& outcome, std::string_view frame,

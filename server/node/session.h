@@ -54,6 +54,10 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
   void decided(RoomHost& host, const Pending& pending, const Appended& outcome, std::string_view frame, bool of_member);
   // A frame for this session alone; pump() follows.
   void add_private(std::string_view frame);
+  // A committed message is read from the store for this session alone. Few at a time: a repeat costs its sender nothing
+  // but bytes.
+  void resend_begins();
+  void resend_ends();
   // There is place for messages in the room again.
   void room_has_place();
   // The log no longer has what this member has seen.
@@ -83,6 +87,7 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
     pause_place = 16,     // a room, or the node, has no place for another message
     pause_early = 32,     // classic: too much came before any join
     pause_closing = 64,
+    pause_resends = 128,  // enough of its old messages are being read for it
   };
 
   struct Join {  // the join under way
@@ -169,6 +174,7 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
        pump_queued_ = false;
   bool join_tried_ = false;
   uint32_t waiting_counted_ = 0;
+  uint32_t resends_ = 0;
   std::string inbox_;              // came, and not yet looked at
   std::unique_ptr<Request> held_;  // understood, and not yet begun
   std::vector<Request> early_;     // classic texts that came before any join
