@@ -535,5 +535,22 @@ TEST(Node, OldMessagesAreReadAgainForOneSessionOnlyAFewAtATime) {
   EXPECT_THAT(again->take(), SizeIs(8));
 }
 
+TEST(Node, OneAnswerAtMostIsBuiltBeyondTheBoundForWhoDoesNotRead) {
+  World w;
+  const auto ana = w.connect(Dialect::v2), bea = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  for (int i = 0; i < 8; ++i) w.send(*ana, text_v2("u" + std::to_string(i), std::string(60'000, 'x')));
+  w.send(*bea, join_v2("Bea", key_bea, R"(,"limit":0)"));
+  bea->take();
+  w.reads(*bea, 0);
+  const uint64_t before = w.node->shard(0).metrics().requests.value();
+  for (int i = 0; i < 10; ++i)
+    w.send_only(*bea, R"({"jsonrpc":"2.0","id":2,"method":"history","params":{"roomName":"plaza","limit":200}})");
+  w.run();
+  EXPECT_LE(w.node->shard(0).metrics().requests.value() - before, 2u) << "each answer is nearly 256 KiB";
+  w.reads(*bea);
+  EXPECT_THAT(bea->take(), SizeIs(10));
+}
+
 }  // namespace
 }  // namespace tertulia

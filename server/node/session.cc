@@ -43,7 +43,11 @@ Session::~Session() {
 
 void Session::pump(std::string_view signals) {
   pump_queued_ = false;
-  if (broken_ || blocked_) return;
+  if (broken_) return;
+  if (blocked_) {
+    watch_answers();
+    return;
+  }
   Output::Plan& plan = shard_.plan();
   Membership* needs = nullptr;
   bool more = false;
@@ -73,7 +77,7 @@ void Session::pump(std::string_view signals) {
     }
     if (!more) break;
   }
-  if ((pauses_ & pause_answers) && output_.private_bytes() < answers_bytes_resume) set_pause(pause_answers, false);
+  watch_answers();
   if (blocked_) return;
   if (needs != nullptr) {
     needs->host->need_page(*needs);
@@ -81,6 +85,15 @@ void Session::pump(std::string_view signals) {
     shard_.pump_soon(*this);
   } else if (closing_ && output_.private_bytes() == 0 && !std::exchange(close_sent_, true)) {
     transport_->close();
+  }
+}
+
+// Answers of the store come when nothing is being read, so it is not enough to look behind each request.
+void Session::watch_answers() {
+  if (output_.private_bytes() >= answers_bytes_max) {
+    set_pause(pause_answers, true);
+  } else if ((pauses_ & pause_answers) && output_.private_bytes() < answers_bytes_resume) {
+    set_pause(pause_answers, false);
   }
 }
 

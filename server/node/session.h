@@ -113,6 +113,7 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
   void feed(char* data, size_t size);
   bool flood(int64_t now_us);
   void check_allowance(int64_t now_us);
+  void watch_answers();
   void set_pause(Pause why, bool on);
   void resume();
   bool paused() const { return pauses_ != 0; }
