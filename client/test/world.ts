@@ -399,7 +399,7 @@ export class ManualTimers implements Timers {
 }
 
 /** How long a test waits for something before it fails. */
-export const deadlineDefaultMs = Number(process.env['TERTULIA_DEADLINE_MS'] ?? 20_000);
+export const deadlineDefaultMs = Number(process.env['TERTULIA_DEADLINE_MS'] ?? 60_000);
 
 /** Waits until it is so; fails after a while, saying what was waited for. */
 export async function until(what: string, condition: () => boolean, deadlineMs = deadlineDefaultMs): Promise<void> {

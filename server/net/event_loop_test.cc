@@ -53,6 +53,9 @@ TEST(EventLoop, ATaskThatPostsItselfDoesNotKeepOthersWaiting) {
   loop.start();
   EXPECT_EQ(timer_ran.get_future().wait_for(kDeadline), std::future_status::ready);
   stop = true;
+  // Before what the tasks refer to goes.
+  loop.stop();
+  loop.join();
 }
 
 TEST(EventLoop, TimersRunInTheOrderOfTheirTimesAndEqualOnesAsTheyWereSet) {

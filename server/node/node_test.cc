@@ -221,6 +221,8 @@ TEST(Node, NobodyIsToldOfSomebodyWhoComesBackJustAfterAStart) {
   watcher->take();
   w.send(*back, join_v2("Ana", key_ana, R"(,"lastMessageId":")" + held + "\""));
   EXPECT_THAT(watcher->take(), IsEmpty());
+  w.passes_ms(1'100);
+  EXPECT_THAT(gists(watcher->take()), ElementsAre("membersChanged"));  // the list it may have read lacks Ana
   w.send(*newcomer, join_v2("Eva", std::string(42, 'E') + "A"));
   EXPECT_THAT(gists(watcher->take()), ElementsAre("userJoined"));
 }

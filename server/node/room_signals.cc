@@ -40,6 +40,11 @@ bool RoomHost::within_rate(Signal::Kind kind) {
 }
 
 bool RoomHost::deliver(const Signal& what) {
+  if (what.kind == Signal::Kind::returned) {
+    members_total_ = what.members_count;
+    list_changed_ = true;
+    return true;
+  }
   const bool comes_or_goes = what.kind == Signal::Kind::joined || what.kind == Signal::Kind::left;
   if (comes_or_goes) members_total_ = what.members_count;
   if (members_count_ == 0) return false;
@@ -58,6 +63,7 @@ bool RoomHost::deliver(const Signal& what) {
       break;
     case Signal::Kind::left: append_user_left(waiting.v2, room_name(), what.user_id, what.user_name); break;
     case Signal::Kind::typing: append_typing(waiting.v2, room_name(), what.user_id, what.user_name); break;
+    case Signal::Kind::returned: break;  // dealt with above
     case Signal::Kind::read: append_read(waiting.v2, room_name(), what.user_id, what.sequence); break;
   }
   shard_.metrics().signals.add();

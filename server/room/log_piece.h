@@ -24,11 +24,17 @@ struct LogPiece {
 
 // Ephemeral; never in the log, may be dropped.
 struct Signal {
-  enum class Kind : uint8_t { joined, left, typing, read };
+  enum class Kind : uint8_t {
+    joined,
+    left,
+    typing,
+    read,
+    returned,  // just after a restart: nobody need be told, but lists that were read before he was back lack him
+  };
   Kind kind = Kind::joined;
   std::string user_id, user_name;
   Sequence sequence = 0;       // read
-  uint64_t members_count = 0;  // joined, left
+  uint64_t members_count = 0;  // joined, left, returned
 };
 
 }  // namespace tertulia
