@@ -118,6 +118,24 @@ test('with a store in trouble', { concurrency: 3 }, async (t) => {
           people.push(newcomer);
         }))));
 
+  for (const place of ['before_commit', 'in_wal_sync'])
+    tests.push(t.test(`killed while a commit hangs (${place}), nothing that anybody heard of is lost`, () =>
+      withServer({ binary: testBinary, failpoint: `${place}:60=sleep_600000` }, (server) =>
+        amongPeople(server, async (people) => {
+          // Everybody has said something new, and then something more: had it been acked too soon, it would be known.
+          const waiting = new Map();
+          await until('everybody waits', () => people.every((person) => person.pendingCount >= 1), 30_000);
+          for (const person of people) waiting.set(person, person.pendingCount);
+          await until('everybody waits for more', () => people.every((person) => person.pendingCount >= waiting.get(person) + 3), 30_000,
+            () => people.map((person) => person.tell()));
+          const marks = people.map((person) => person.mark());
+          await server.kill();
+          await server.start();
+          await until('everybody is back', () => people.every((person, i) => person.isBack(marks[i])), 40_000,
+            () => people.map((person) => person.tell()));
+          await talksOn(people);
+        }))));
+
   tests.push(t.test('killed while the disk fails, nothing is lost', () =>
     withServer({ binary: testBinary, failpoint: 'in_wal_sync:60+=error' }, (server) =>
       amongPeople(server, async (people) => {

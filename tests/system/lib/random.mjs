@@ -1,9 +1,9 @@
-// Chance that can be had again: TERTULIA_TEST_SEED=N repeats what a run printed. Real sockets and processes keep their
+// Chance that can be had again: TERTULIA_SEED=N repeats what a run printed. Real sockets and processes keep their
 // own timing, so it repeats the plan of a run (who says what and when, when the server is killed), not every byte.
 
 /** The seed of this process, printed first. */
-export const seed = Number(process.env.TERTULIA_TEST_SEED ?? Math.floor(Math.random() * 2 ** 32)) >>> 0;
-console.log(`# seed ${seed} (TERTULIA_TEST_SEED=${seed} repeats it)`);
+export const seed = Number(process.env.TERTULIA_SEED ?? Math.floor(Math.random() * 2 ** 32)) >>> 0;
+console.log(`# seed ${seed} (TERTULIA_SEED=${seed} repeats it)`);
 
 /** A stream of its own for each name, so that one more draw in one place changes nothing elsewhere. @param {string} name */
 export function random(name) {
