@@ -8,15 +8,10 @@
 namespace tertulia {
 namespace {
 
-// A buffer that once was large is not kept by a session that has nothing to say.
-constexpr size_t kept_capacity_max = 1 << 10;
-
-void clear_and_release(std::string& buffer) {
-  if (buffer.capacity() > kept_capacity_max) {
-    std::string().swap(buffer);
-  } else {
-    buffer.clear();
-  }
+// A session that has nothing to say keeps no buffer: the answer to its join alone would be a fifth of what a silent
+// member costs, and an allocation is nothing beside the system call that has just emptied it.
+void release(std::string& buffer) {
+  std::string().swap(buffer);
 }
 
 }  // namespace
@@ -94,12 +89,12 @@ uint64_t Output::sent(const Plan& plan, size_t bytes) {
     switch (segment.kind) {
       case Plan::Kind::rest:
         rest_.erase(0, taken);
-        if (whole) clear_and_release(rest_);
+        if (whole) release(rest_);
         break;
       case Plan::Kind::privates:
         privates_sent_ += taken;
         if (whole) {
-          clear_and_release(privates_);
+          release(privates_);
           privates_sent_ = 0;
         } else if (privates_sent_ >= privates_.size() / 2) {
           // Whoever reads slowly and asks on never finds it empty: without this it would keep all that was ever said.
