@@ -64,14 +64,18 @@ function busy(workload, rounds, names) {
   const rows = [];
   workload.rates.forEach((rate, at) => {
     for (const name of names) {
-      const steps = rounds.map((round) => round[name].steps[at]);
+      // A ramp ends where somebody does not keep up, which need not be at the same step in every round.
+      const there = rounds.filter((round) => round[name].steps[at]);
+      if (there.length === 0) continue;
+      const steps = there.map((round) => round[name].steps[at]);
       const of = (key) => steps.map((step) => step[key]);
       // From the same round only: theirs over ours.
-      const ratio = (other, key) => rounds.map((round) =>
-        round[other] ? round[other].steps[at][key] / round[name].steps[at][key] : NaN);
+      const ratio = (other, key) => there.map((round) =>
+        (round[other]?.steps[at] ? round[other].steps[at][key] / round[name].steps[at][key] : NaN));
+      const saturated = steps.filter((step) => step.seconds > step.offered_seconds * 1.25).length;
       const voids = steps.filter((step) => step.void).length;
       rows.push([
-        digits(rate * workload.burst), name, withSpread(of('usPerDelivery')),
+        digits(rate * workload.burst) + (saturated ? ' (saturated)' : ''), name, withSpread(of('usPerDelivery')),
         name === 'bare' ? '1' : withSpread(ratio('bare', 'usPerDelivery')),
         name === 'tertulia' ? withSpread(ratio('against', 'usPerDelivery')) : '–',
         digits(median(of('deliveriesPerSecond'))), digits(median(of('perReceive'))),

@@ -23,7 +23,7 @@ export const build = process.env.TERTULIA_BUILD ?? join(repository, 'build/relea
  * @property {number} burst messages at once
  * @property {number} textBytes of each message
  * @property {number} [settle] seconds of silence before the first step
- * @property {number} [secondsMin] of a step
+ * @property {number} [seconds] of a step, instead of five
  * @property {boolean} [alone] the bare loop has nothing to say to it
  */
 
@@ -49,7 +49,7 @@ export const workloads = {
     title: 'Idle: 10,000 members in 100 rooms, silent',
     members: 10_000, rooms: 100, roomsEach: 1, rates: [0], burst: 1, textBytes: 200, alone: true,
     // A minute holds four pings and three heartbeats of everybody.
-    settle: 5, secondsMin: 60,
+    settle: 5, seconds: 60,
   },
 };
 
@@ -77,7 +77,7 @@ export function pins(shards) {
  * One run of all steps of a workload.
  * @param {Target} target
  * @param {Workload} workload
- * @param {{seconds: number, shards: number, store: string, perf?: string}} options
+ * @param {{seconds?: number, shards: number, store: string, perf?: string}} options
  */
 export async function measure(target, workload, options) {
   const pin = pins(options.shards);
@@ -112,7 +112,7 @@ export async function measure(target, workload, options) {
 let runs = 0;
 
 async function drive(server, workload, options, pin) {
-  const seconds = Math.max(options.seconds, workload.secondsMin ?? 0);
+  const seconds = options.seconds ?? workload.seconds ?? 5;
   const command = [
     ...pin, join(build, 'bench_driver'), '--port', server.port, '--pid', server.pid,
     '--run', `run${process.pid}x${++runs}`, '--members', workload.members, '--rooms', workload.rooms,
@@ -149,7 +149,7 @@ function launch(command) {
 
 const help = `script/bench [WORKLOAD...] [OPTION...]   measures; docs/benchmarks.md tells what and how
   WORKLOAD          ${Object.keys(workloads).join(', ')}; all without one
-  --seconds N       of each step (5; the idle minute is never shorter)
+  --seconds N       of each step (5; idle: 60)
   --rounds N        interleaved runs of everything (5); medians and spreads are over them
   --shards N        of the server (1)
   --store NAME      sqlite (durable) or memory (not)
@@ -162,7 +162,7 @@ const help = `script/bench [WORKLOAD...] [OPTION...]   measures; docs/benchmarks
   --smoke           ten seconds of everything, small: only order, loss and sanity`;
 
 function argumentsOf(argv) {
-  const options = { names: [], seconds: 5, rounds: 5, shards: 1, store: 'sqlite', bare: true, rates: undefined,
+  const options = { names: [], seconds: undefined, rounds: 5, shards: 1, store: 'sqlite', bare: true, rates: undefined,
     members: undefined, against: undefined, perf: undefined, json: undefined };
   for (let i = 0; i < argv.length; ++i) {
     const argument = argv[i];
@@ -190,7 +190,7 @@ async function main(argv) {
     ? 'server and driver share the cores: read nothing but losses from this'
     : `server on ${server.slice(1).join(' ')}, driver on ${driver.slice(1).join(' ')}`) +
     `; durable: ${options.store === 'memory' ? 'no (memory)' : `yes (${options.store}, synchronous=FULL)`}; ` +
-    `the bare loop: no; ${options.rounds} interleaved rounds of ${options.seconds} s a step`);
+    `the bare loop: no; ${options.rounds} interleaved rounds`);
   const all = {};
   let faults = 0;
   for (const name of options.names) {

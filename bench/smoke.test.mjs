@@ -10,7 +10,7 @@ const small = {
   a: { ...workloads.a, members: 200, rates: [10, 200], settle: 0.2 },
   c: { ...workloads.c, members: 200, settle: 0.2 },
   'c-rooms': { ...workloads['c-rooms'], members: 50, settle: 0.2 },
-  idle: { ...workloads.idle, members: 200, rooms: 10, settle: 0.2, secondsMin: 0 },
+  idle: { ...workloads.idle, members: 200, rooms: 10, settle: 0.2 },
 };
 
 for (const [name, workload] of Object.entries(small)) {

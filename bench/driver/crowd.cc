@@ -269,7 +269,8 @@ std::string Crowd::run(const Schedule& schedule, Seen& seen) {
   while (trouble_.empty()) {
     const int64_t now_ns = monotonic_ns();
     const bool over = now_ns >= end_ns && due() >= end_ns;
-    if (over && (waiting_deliveries_ == 0 || now_ns >= end_ns + schedule.patience_ns)) break;
+    if (over && (waiting_deliveries_ == 0 || now_ns >= std::max(end_ns, last_receipt_ns_) + schedule.patience_ns))
+      break;
     for (; due() <= now_ns && due() < end_ns && trouble_.empty(); ++bursts) {
       for (uint32_t i = 0; i < schedule.burst; ++i) publish(due(), now_ns);
       for (uint32_t i = 0; i < options_.publishers; ++i)

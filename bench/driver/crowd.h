@@ -32,7 +32,7 @@ struct Schedule {
   double bursts_per_second = 10;
   uint32_t burst = 1;
   int64_t duration_ns = 0;
-  int64_t patience_ns = 10'000'000'000;  // how long to wait for the rest afterwards
+  int64_t patience_ns = 10'000'000'000;  // afterwards: so long without a receipt, and the rest is lost
 };
 
 struct Seen {

@@ -13,6 +13,9 @@
 namespace tertulia::bench {
 namespace {
 
+// A step that took so many times as long to arrive as to send has saturated somebody; a ramp ends there.
+constexpr double saturated_times = 1.25;
+
 struct Settings {
   CrowdOptions crowd;
   int pid = 0;
@@ -117,6 +120,7 @@ int measure(const Settings& settings) {
     line.add("bursts_per_second", rate).add("burst", settings.burst);
     line.add("messages", static_cast<double>(seen.messages)).add("deliveries", static_cast<double>(seen.deliveries));
     line.add("receives", static_cast<double>(seen.receives));
+    line.add("offered_seconds", settings.seconds);
     line.add("seconds", static_cast<double>(seen.elapsed_ns) / 1e9).add("wall_seconds", wall_ns / 1e9);
     line.add("lost", static_cast<double>(seen.faults.lost)).add("repeated", static_cast<double>(seen.faults.repeated));
     line.add("reordered", static_cast<double>(seen.faults.reordered));
@@ -133,6 +137,8 @@ int measure(const Settings& settings) {
     }
     line.print();
     if (!trouble.empty()) return fail(trouble);
+    // What a server cannot keep up with at this rate it cannot at the next.
+    if (static_cast<double>(seen.elapsed_ns) > static_cast<double>(schedule.duration_ns) * saturated_times) break;
   }
   Line after("after");
   add_memory(after, settings);
