@@ -23,6 +23,16 @@ bool try_again(int error) {
   return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
+ssize_t send_pieces(int fd, std::span<const iovec> pieces) {
+  constexpr int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+  // Nearly always there is one, and then the kernel need not fetch and check a header and a list.
+  if (pieces.size() == 1) return ::send(fd, pieces[0].iov_base, pieces[0].iov_len, flags);
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(pieces.data());  // sendmsg only reads it
+  message.msg_iovlen = std::min(pieces.size(), kPiecesMax);
+  return ::sendmsg(fd, &message, flags);
+}
+
 }  // namespace
 
 int tune_socket(int fd) {
@@ -64,10 +74,7 @@ class SocketTransport::Core {
 
   int64_t send(std::span<const iovec> pieces) {
     if (state_ != State::open) return -1;
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(pieces.data());  // sendmsg only reads it
-    message.msg_iovlen = std::min(pieces.size(), kPiecesMax);
-    const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = send_pieces(socket_.native_handle(), pieces);
     if (sent >= 0) return sent;
     if (try_again(errno) || errno == ENOBUFS || errno == ENOMEM) return 0;
     break_off();
