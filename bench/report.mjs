@@ -84,12 +84,14 @@ function busy(workload, rounds, names) {
         name === 'bare' ? '1' : withSpread(ratio('bare', 'last_p99_us').map((value) => 1 / value)),
         Number.isFinite(of('tertulia_commits_total')[0])
           ? digits(median(steps.map((step) => step.messages / step.tertulia_commits_total))) : '–',
+        Number.isFinite(of('tertulia_flushes_total')[0])
+          ? digits(median(steps.map((step) => step.deliveries / step.tertulia_flushes_total))) : '–',
         steps.reduce((sum, step) => sum + step.faults, 0),
       ]);
     }
   });
   const heads = ['messages/s', '', 'CPU-µs a delivery', 'eff', 'against ÷ this', 'deliveries/s', 'deliveries a receive',
-    'server', 'driver', 'p50 ms', 'p99 ms', 'max ms', 'last p99 ms', 'last p99 ÷ bare', 'messages a commit', 'faults'];
+    'server', 'driver', 'p50 ms', 'p99 ms', 'max ms', 'last p99 ms', 'last p99 ÷ bare', 'messages a commit', 'deliveries a send', 'faults'];
   const used = heads.map((_, column) => rows.some((row) => row[column] !== '–'));
   return tableOf(heads.filter((_, i) => used[i]), rows.map((row) => row.filter((_, i) => used[i])));
 }
