@@ -404,38 +404,38 @@ void Session::tick(int64_t now_us) {
     return;
   }
   life_.in_room = in_room();
+  life_.output_waits = blocked_;
   life_.wants_heartbeat = dialect_ == Dialect::v2;
   const LifeLimits& limits = shard_.life_limits(dialect_);
-  // Again after a ping: where pings are as frequent as ticks, a heartbeat would never have its turn.
-  for (;;) {
-    life_.output_waits = blocked_;
-    switch (next_life_step(limits, life_, now_us)) {
-      case LifeStep::nothing: return;
-      case LifeStep::ping: {
-        life_.pinged_us = now_us;
-        const TransportHealth health = transport_->health();
-        if (health.probes_unanswered >= 3 ||
-            (health.unacked_packets > 0 && int64_t{health.last_ack_ms} * 1000 >= limits.vanished_us)) {
-          close(CloseCode::idle, "the host is gone", Closed::silent);
-          transport_->abort();
-          return;
-        }
-        if (blocked_) return;  // he has enough to read; a ping behind it would tell nobody anything
-        const int64_t pushed_us = life_.pushed_us;
-        append_frame(output_.privates(), Opcode::ping, {});
-        pump();
-        life_.pushed_us = pushed_us;
-        break;
+  const LifeStep step = next_life_step(limits, life_, now_us);
+  switch (step) {
+    case LifeStep::nothing: return;
+    case LifeStep::ping:
+    case LifeStep::ping_with_heartbeat: {
+      life_.pinged_us = now_us;
+      const TransportHealth health = transport_->health();
+      if (health.probes_unanswered >= 3 ||
+          (health.unacked_packets > 0 && int64_t{health.last_ack_ms} * 1000 >= limits.vanished_us)) {
+        close(CloseCode::idle, "the host is gone", Closed::silent);
+        transport_->abort();
+        return;
       }
-      case LifeStep::heartbeat:
-        append_heartbeat(output_.privates());
-        pump();
-        return;
-      case LifeStep::close_idle:
-        close(CloseCode::idle, blocked_ ? "nothing was taken for too long" : "nothing was heard for too long",
-              blocked_ ? Closed::stalled : Closed::silent);
-        return;
+      if (blocked_) return;  // he has enough to read; a ping behind it would tell nobody anything
+      const int64_t pushed_us = life_.pushed_us;
+      append_frame(output_.privates(), Opcode::ping, {});
+      if (step == LifeStep::ping_with_heartbeat) append_heartbeat(output_.privates());
+      pump();
+      if (step == LifeStep::ping) life_.pushed_us = pushed_us;
+      return;
     }
+    case LifeStep::heartbeat:
+      append_heartbeat(output_.privates());
+      pump();
+      return;
+    case LifeStep::close_idle:
+      close(CloseCode::idle, blocked_ ? "nothing was taken for too long" : "nothing was heard for too long",
+            blocked_ ? Closed::stalled : Closed::silent);
+      return;
   }
 }
 

@@ -36,7 +36,8 @@ struct LifeSigns {
 
 enum class LifeStep : uint8_t {
   nothing,
-  ping,
+  ping,                 // a heartbeat is not due before the next one
+  ping_with_heartbeat,  // in one write: a heartbeat of its own a little later would cost as much again
   heartbeat,
   close_idle,  // 4008
 };
@@ -56,7 +57,10 @@ inline LifeStep next_life_step(const LifeLimits& limits, const LifeSigns& signs,
     if (signs.frame_begun_us != 0 && now_us - signs.frame_begun_us >= limits.started_frame_us)
       return LifeStep::close_idle;
   }
-  if (now_us - signs.pinged_us >= limits.ping_us) return LifeStep::ping;
+  if (now_us - signs.pinged_us >= limits.ping_us) {
+    const bool heartbeat_before_next = now_us - signs.pushed_us + limits.ping_us >= limits.heartbeat_us;
+    return signs.wants_heartbeat && heartbeat_before_next ? LifeStep::ping_with_heartbeat : LifeStep::ping;
+  }
   if (signs.wants_heartbeat && !signs.output_waits && now_us - signs.pushed_us >= limits.heartbeat_us)
     return LifeStep::heartbeat;
   return LifeStep::nothing;

@@ -55,6 +55,24 @@ TEST(Life, WhoIsNotReadFromIsNotSilent) {
   EXPECT_EQ(next_life_step({}, signs, 100 * second), LifeStep::nothing);
 }
 
+TEST(Life, ASilentMembersHeartbeatGoesOutWithHisPing) {
+  LifeSigns signs = member();
+  signs.wants_heartbeat = true;
+  signs.heard_us = 14 * second;
+  EXPECT_EQ(next_life_step({}, signs, 15 * second), LifeStep::ping_with_heartbeat);
+  signs.pushed_us = 9 * second;
+  EXPECT_EQ(next_life_step({}, signs, 15 * second), LifeStep::ping_with_heartbeat) << "due at 29, the next ping at 30";
+  signs.pushed_us = 11 * second;
+  EXPECT_EQ(next_life_step({}, signs, 15 * second), LifeStep::ping) << "due at 31: the next ping takes it along";
+  signs.pushed_us = 0;
+  signs.wants_heartbeat = false;
+  EXPECT_EQ(next_life_step({}, signs, 15 * second), LifeStep::ping);
+  signs.wants_heartbeat = true;
+  signs.pinged_us = 10 * second;
+  signs.pushed_us = 1 * second;
+  EXPECT_EQ(next_life_step({}, signs, 21 * second), LifeStep::heartbeat) << "what was left out then is still due";
+}
+
 TEST(Life, AConnectionWithoutARoomHasLimitsOfItsOwn) {
   LifeSigns signs;
   signs.frame_begun_us = 1 * second;
