@@ -77,7 +77,7 @@ export function pins(shards) {
  * One run of all steps of a workload.
  * @param {Target} target
  * @param {Workload} workload
- * @param {{seconds?: number, shards: number, store: string, perf?: string}} options
+ * @param {{seconds?: number, shards: number, store: string, perf?: string, serverArgs?: string[]}} options
  */
 export async function measure(target, workload, options) {
   const pin = pins(options.shards);
@@ -95,7 +95,8 @@ export async function measure(target, workload, options) {
   const dataDir = mkdtempSync(join(build, 'bench-data-'));
   const server = new Server({
     binary: target.binary ?? process.env.TERTULIA_BINARY ?? join(build, 'tertulia'), dataDir, wrapper: pin.server,
-    args: ['--shards', String(options.shards), '--store', options.store, '--rate-limits', 'off', '--log-level', 'warn'],
+    args: ['--shards', String(options.shards), '--store', options.store, '--rate-limits', 'off', '--log-level', 'warn',
+      ...(options.serverArgs ?? [])],
   });
   try {
     await server.start();
@@ -159,11 +160,12 @@ const help = `script/bench [WORKLOAD...] [OPTION...]   measures; docs/benchmarks
   --members N       instead of the workload's own
   --perf FILE       a perf record of the server's last run (where perf works)
   --json FILE       everything that was measured
+  -- OPTION...      everything behind it goes to the server
   --smoke           ten seconds of everything, small: only order, loss and sanity`;
 
 function argumentsOf(argv) {
   const options = { names: [], seconds: undefined, rounds: 5, shards: 1, store: 'sqlite', bare: true, rates: undefined,
-    members: undefined, against: undefined, perf: undefined, json: undefined };
+    members: undefined, against: undefined, perf: undefined, json: undefined, serverArgs: [] };
   for (let i = 0; i < argv.length; ++i) {
     const argument = argv[i];
     if (workloads[argument]) options.names.push(argument);
@@ -172,6 +174,7 @@ function argumentsOf(argv) {
       if (!(options[argument.slice(2)] > 0)) throw new Error(`${argument} wants a number above 0`);
     } else if (argument === '--rates') options.rates = argv[++i].split(',').map(Number);
     else if (['--store', '--against', '--perf', '--json'].includes(argument)) options[argument.slice(2)] = argv[++i];
+    else if (argument === '--') options.serverArgs = argv.splice(i + 1);
     else if (argument === '--no-bare') options.bare = false;
     else throw new Error(`${argument} means nothing here; --help tells what does`);
   }
