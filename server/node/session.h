@@ -65,7 +65,7 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
 
   // Ends the session from our side: a close frame behind what is half-written, then the connection.
   void close(CloseCode code, std::string_view reason, Closed why);
-  // About once a second.
+  // Often enough for its durations, at least about once a second.
   void tick(int64_t now_us);
   // The shard did not run for so long: what it waits for from the client may come that much later.
   void was_not_served(int64_t for_us);

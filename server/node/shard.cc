@@ -15,6 +15,7 @@ using limits::sweep_members_max;
 using limits::sweep_slice_us;
 constexpr int64_t turn_us = 1'000;  // then the loop sees to its sockets
 constexpr int64_t tick_us = 1'000'000;
+constexpr int64_t life_tick_min_us = 20'000;
 constexpr int64_t overslept_noticed_us = 1'000'000;
 constexpr int64_t drain_margin_us = 2'000'000;  // for closes and appends under way when the window is over
 
@@ -31,6 +32,16 @@ LifeLimits life_limits_of(const Options& options, Dialect dialect) {
   return limits;
 }
 
+// How often sessions are looked at: often enough for the shortest of their durations, a second where all are long.
+int64_t life_tick_of(const LifeLimits& classic, const LifeLimits& v2, const Options& options) {
+  int64_t shortest_us = options.first_join_wait_ms * 1000;
+  for (const LifeLimits* each : {&classic, &v2})
+    for (const int64_t us : {each->ping_us, each->silent_us, each->stalled_us, each->vanished_us, each->no_room_us,
+                             each->started_frame_us, each->heartbeat_us})
+      shortest_us = std::min(shortest_us, us);
+  return std::clamp(shortest_us / 4, life_tick_min_us, tick_us);
+}
+
 }  // namespace
 
 Shard::Shard(NodeContext& context, Executor& executor, Timers& timers)
@@ -38,6 +49,7 @@ Shard::Shard(NodeContext& context, Executor& executor, Timers& timers)
       executor_(executor),
       timers_(timers),
       life_limits_{life_limits_of(context.options, Dialect::classic), life_limits_of(context.options, Dialect::v2)},
+      life_tick_us_(life_tick_of(life_limits_[0], life_limits_[1], context.options)),
       live_(context.options.live),
       duplicates_(duplicates_max) {
   websocket_limits_.message_bytes_max = context.options.message_bytes_max;
@@ -47,6 +59,7 @@ Shard::~Shard() = default;
 
 void Shard::start() {
   timers_.after(tick_us, [this] { tick(); });
+  timers_.after(life_tick_us_, [this] { life_tick(); });
 }
 
 void Shard::open(std::unique_ptr<Transport> transport, Greeting greeting) {
@@ -155,11 +168,11 @@ void Shard::on_bus(const std::shared_ptr<const BusItem>& item) {
   if (RoomHost* host = find_room(item->room)) host->on_bus(*item);
 }
 
-void Shard::tick() {
-  timers_.after(tick_us, [this] { tick(); });
+void Shard::life_tick() {
+  timers_.after(life_tick_us_, [this] { life_tick(); });
   const int64_t now = now_us();
   // A paused machine or a stopped process: nobody was read from meanwhile, so that time is not anybody's silence.
-  const int64_t overslept_us = ticked_us_ == 0 ? 0 : now - ticked_us_ - tick_us;
+  const int64_t overslept_us = ticked_us_ == 0 ? 0 : now - ticked_us_ - life_tick_us_;
   ticked_us_ = now;
   std::vector<uint64_t> ids;
   ids.reserve(sessions_.size());
@@ -170,6 +183,10 @@ void Shard::tick() {
     if (overslept_us >= overslept_noticed_us) session->was_not_served(overslept_us);
     session->tick(now);
   }
+}
+
+void Shard::tick() {
+  timers_.after(tick_us, [this] { tick(); });
   int64_t tail_bytes = 0, waiting_count = 0, waiting_bytes = 0;
   for (const auto& [name, host] : rooms_) {
     host->tick();

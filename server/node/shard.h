@@ -77,6 +77,8 @@ class Shard final : public BusSubscriber, public SessionOpener {
  private:
   void schedule();
   void run();
+  // Of the sessions; of the rooms and the metrics, once a second.
+  void life_tick();
   void tick();
   void drain_step();
 
@@ -86,6 +88,7 @@ class Shard final : public BusSubscriber, public SessionOpener {
   Timers& timers_;
   WebSocketLimits websocket_limits_;
   LifeLimits life_limits_[2];
+  int64_t life_tick_us_ = 0;
 
   Options::Live live_;
   ShardMetrics metrics_;
