@@ -75,7 +75,8 @@ ClaimResult Claims::claim(const ClaimRequest& request, int64_t now_us) {
 
   const bool was_present = member != nullptr && member->present;
   result.status = ClaimResult::Status::too_many;
-  if (room == nullptr && rooms_.size() >= options_.rooms_max) return result;
+  const bool room_is_empty = room == nullptr || room->present_count == 0;
+  if (room_is_empty && rooms_present_count_ >= options_.rooms_max) return result;
   if (!was_present && room != nullptr && room->present_count >= options_.members_per_room_max) return result;
   if (was_present && !his_already && member->names.size() >= options_.names_per_member_max) return result;
 
@@ -92,7 +93,7 @@ ClaimResult Claims::claim(const ClaimRequest& request, int64_t now_us) {
     result.first = !member->left_unsaid;
     member->left_unsaid = false;
     member->present = true;
-    ++room->present_count;
+    if (room->present_count++ == 0) ++rooms_present_count_;
     ++present_count_;
   }
   auto name = std::find_if(member->names.begin(), member->names.end(),
@@ -217,7 +218,7 @@ void Claims::member_gone(const std::string& room_name, Room& room, Member& membe
   member.present = false;
   member.reserved = false;
   member.left_unsaid = true;
-  --room.present_count;
+  if (--room.present_count == 0) --rooms_present_count_;
   --present_count_;
   member.serial = ++serial_;
   formers_.push_back({now_us + options_.former_member_ms * 1000, member.serial, room_name, member.user_id});

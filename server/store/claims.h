@@ -103,6 +103,7 @@ class Claims {
   std::deque<Due> formers_;  // by time
   uint64_t serial_ = 0;
   uint64_t present_count_ = 0;
+  uint64_t rooms_present_count_ = 0;  // somebody is present there
 };
 
 // Claims behind a lock, with the time from a clock.

@@ -286,6 +286,9 @@ TEST(Claims, MembersAndRoomsAreBounded) {
   EXPECT_EQ(w.comes("ana", "a").status, Status::granted) << "a member's second session is no member more";
   EXPECT_EQ(w.comes("cid", "c", false, "patio").status, Status::granted);
   EXPECT_EQ(w.comes("cid", "c", false, "garden").status, Status::too_many);
+  w.goes("cid", true, "patio");
+  EXPECT_EQ(w.comes("cid", "c", false, "garden").status, Status::granted) << "a room that nobody is in does not count";
+  EXPECT_EQ(w.comes("cid", "c", false, "patio").status, Status::too_many);
 }
 
 TEST(Claims, FormerMembersAreBoundedOverAllRooms) {
