@@ -139,7 +139,7 @@ test('a position that is foreign, of another room, beyond the head or of another
     const [, , ofPlaza] = writer.texts();
     const positions = [
       null, '5f2b9c1e8a7d4b0012345678', '', 'nonsense', ofMarket, '99-AAAAAAAAAAAAAAAA', '3-AAAAAAAAAAAAAAAA',
-      `${2 ** 60}-AAAAAAAAAAAAAAAA`, `-1-${ofPlaza._id.split('-')[1]}`, '9223372036854775808-AAAAAAAAAAAAAAAA', 17, {}, ['x'], true,
+      `${2 ** 60}-AAAAAAAAAAAAAAAA`, `-1-${ofPlaza._id.slice(2)}`, '9223372036854775808-AAAAAAAAAAAAAAAA', 17, {}, ['x'], true,
     ];
     for (const [number, lastMessageId] of positions.entries()) {
       const client = await rawClassic(server);

@@ -15,7 +15,7 @@ export async function until(what, condition, withinMs = 20_000, describe) {
     const value = await condition();
     if (value) return value;
     if (performance.now() > deadline) {
-      const more = describe ? `: ${JSON.stringify(describe())}` : '';
+      const more = describe ? `: ${JSON.stringify(await describe())}` : '';
       throw new Error(`not within ${withinMs} ms: ${what}${more}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 10));
