@@ -554,5 +554,22 @@ TEST(Node, OneAnswerAtMostIsBuiltBeyondTheBoundForWhoDoesNotRead) {
   EXPECT_THAT(bea->take(), SizeIs(10));
 }
 
+TEST(Node, AClassicReconnectIsNotAnnouncedToClassicClientsHoweverLateItComes) {
+  World w;
+  const auto old = w.connect(Dialect::classic, 1), modern = w.connect(Dialect::v2, 1),
+             ana = w.connect(Dialect::classic);
+  w.send(*old, join_classic("bea"));
+  w.send(*modern, join_v2("Eva", key_bea));
+  w.send(*ana, join_classic("ana"));
+  EXPECT_THAT(gists(old->take()), ElementsAre("ok", "newUser", "newUser", "newUser"));
+  w.is_lost(*ana);
+  w.passes_ms(15'000);
+  EXPECT_THAT(gists(modern->take()), ElementsAre("ok", "live", "userJoined", "userLeft"));
+  const auto back = w.connect(Dialect::classic);
+  w.send(*back, join_classic("ana", "reconnect"));
+  EXPECT_THAT(old->take(), IsEmpty());
+  EXPECT_THAT(gists(modern->take()), ElementsAre("userJoined"));  // who was told that she left hears that she is back
+}
+
 }  // namespace
 }  // namespace tertulia

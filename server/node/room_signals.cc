@@ -58,7 +58,7 @@ bool RoomHost::deliver(const Signal& what) {
   switch (what.kind) {
     case Signal::Kind::joined:
       append_user_joined(waiting.v2, room_name(), what.user_id, what.user_name);
-      append_new_user(waiting.classic, room_name(), what.user_name);
+      if (!what.came_back) append_new_user(waiting.classic, room_name(), what.user_name);
       waiting.newest_only = members_total_ > large_room;
       break;
     case Signal::Kind::left: append_user_left(waiting.v2, room_name(), what.user_id, what.user_name); break;

@@ -296,7 +296,7 @@ void Session::join_admit(Sequence read) {
       join->returning && shard_.now_us() - shard_.context().started_us < shard_.options().name_grace_ms * 1000;
   if (join->claim.first)
     host.signal({since_restart ? Signal::Kind::returned : Signal::Kind::joined, user_id, request.user_name, 0,
-                 join->claim.members_count});
+                 join->claim.members_count, join->returning});
   host.log().know_head(join->head, shard_.now_us());
   host.unhold();
   join_done();

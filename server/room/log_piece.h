@@ -35,6 +35,7 @@ struct Signal {
   std::string user_id, user_name;
   Sequence sequence = 0;       // read
   uint64_t members_count = 0;  // joined, left, returned
+  bool came_back = false;      // joined: with a past; classic clients, who never heard that he left, are not told
 };
 
 }  // namespace tertulia
