@@ -571,5 +571,18 @@ TEST(Node, AClassicReconnectIsNotAnnouncedToClassicClientsHoweverLateItComes) {
   EXPECT_THAT(gists(modern->take()), ElementsAre("userJoined"));  // who was told that she left hears that she is back
 }
 
+TEST(Node, TheSecondSessionOfAUserKnowsHowManyAreInTheRoom) {
+  World w;
+  const auto ana = w.connect(Dialect::v2), bea = w.connect(Dialect::v2), tab = w.connect(Dialect::v2, 1);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.send(*bea, join_v2("Bea", key_bea));
+  w.send(*tab, join_v2("Bea", key_bea));
+  w.send(*tab, join_v2("Bea", key_bea));
+  const auto answers = tab->take();
+  ASSERT_THAT(gists(answers), ElementsAre("ok", "live", "ok", "live"));
+  EXPECT_THAT(answers[0], HasSubstr("\"members\":2"));
+  EXPECT_THAT(answers[2], HasSubstr("\"members\":2"));
+}
+
 }  // namespace
 }  // namespace tertulia

@@ -63,6 +63,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   void let_go(const std::string& user_id, const std::string& user_name);
   // Users present over all nodes, as last heard.
   uint64_t members_total() const { return members_total_; }
+  void members_total_is(uint64_t count) { members_total_ = count; }
 
   // Whether another message may wait now. If not, the session is asked again later (Session::room_has_place).
   bool has_place(Session& session);

@@ -290,6 +290,7 @@ void Session::join_admit(Sequence read) {
   }
   cursors_.push_back(member.get());
   host.add(*member);
+  host.members_total_is(join->claim.members_count);
   memberships_.push_back(std::move(member));
   // Just after a start, who returns has not been away for anybody here.
   const bool since_restart =
