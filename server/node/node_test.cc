@@ -584,5 +584,26 @@ TEST(Node, TheSecondSessionOfAUserKnowsHowManyAreInTheRoom) {
   EXPECT_THAT(answers[2], HasSubstr("\"members\":2"));
 }
 
+TEST(Node, ARepeatIsAckedAlsoWhenTheStoreWasAwayWhenItCame) {
+  Options options;
+  options.live.max_messages_history = 1;
+  options.tail_bytes_max = 1 << 10;
+  World w(options);
+  const auto ana = w.connect(Dialect::classic);
+  w.send(*ana, join_classic("ana"));
+  for (int i = 1; i <= 20; ++i) w.send(*ana, text_classic("ana", std::to_string(i), std::string(500, 'x')));
+  w.is_lost(*ana);
+  const auto back = w.connect(Dialect::classic);
+  w.send(*back, join_classic("ana", "reconnect"));
+  back->take();
+  w.store->be_away(true);
+  w.send(*back, text_classic("ana", "1", std::string(500, 'x')));
+  w.passes_ms(3'000);
+  EXPECT_THAT(back->take(), IsEmpty());
+  w.store->be_away(false);
+  w.passes_ms(3'000);
+  EXPECT_THAT(back->take(), SizeIs(1));
+}
+
 }  // namespace
 }  // namespace tertulia

@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t open_wait_us = 5'000'000;
 constexpr int64_t open_retry_us = 200'000;
 constexpr int64_t page_retry_us = 200'000;
+constexpr int64_t resend_retry_us = 500'000;
 using limits::page_bytes_max;
 using limits::page_rows_max;
 using limits::pages_kept_max;
@@ -251,17 +252,27 @@ void RoomHost::resend(Session& session, const Position& position, const std::str
     return;
   }
   session.resend_begins();
-  shard_.context().store.find(room_name(), uuid, shard_.executor(),
-                              [shard = &shard_, id = session.id(), name = room_name()](Rows found) {
-                                Session* waiting = shard->find_session(id);
-                                if (waiting == nullptr) return;
-                                waiting->resend_ends();
-                                if (found.status != Rows::Status::ok || found.rows.empty()) return;
-                                std::string frame;
-                                append_message(frame, name, found.rows.front());
-                                waiting->add_private(frame);
-                                waiting->pump();
-                              });
+  find_to_resend(shard_, session.id(), room_name(), uuid);
+}
+
+// The frame is an ack, so it is owed for as long as the session lives, whatever becomes of the room here.
+void RoomHost::find_to_resend(Shard& shard, uint64_t id, const std::string& room, const std::string& uuid) {
+  shard.context().store.find(room, uuid, shard.executor(), [shard = &shard, id, room, uuid](Rows found) {
+    Session* session = shard->find_session(id);
+    if (session == nullptr || session->closing()) return;
+    if (found.status != Rows::Status::ok) {
+      shard->timers().after(resend_retry_us, [shard, id, room, uuid] {
+        if (shard->find_session(id) != nullptr) find_to_resend(*shard, id, room, uuid);
+      });
+      return;
+    }
+    session->resend_ends();
+    if (found.rows.empty()) return;
+    std::string frame;
+    append_message(frame, room, found.rows.front());
+    session->add_private(frame);
+    session->pump();
+  });
 }
 
 // --- the log ---

@@ -27,9 +27,18 @@ void MemoryStore::append(std::string room, std::vector<Message> messages, Execut
   answer(executor, std::move(done), std::move(result));
 }
 
+void MemoryStore::be_away(bool away) {
+  std::lock_guard lock(mutex_);
+  away_ = away;
+}
+
 AppendResult MemoryStore::append_now(const std::string& room, std::vector<Message> messages) {
   std::lock_guard lock(mutex_);
   AppendResult result;
+  if (away_) {
+    result.reason = "away, for a test";
+    return result;
+  }
   result.status = AppendResult::Status::done;
   result.each.reserve(messages.size());
   Log& log = logs_[room];
@@ -97,7 +106,9 @@ void MemoryStore::read(std::string room, Position after, size_t limit, size_t by
     } else if (after.sequence <= head.sequence) {
       there = &log->rows[after.sequence - 1].chain;
     }
-    if (there == nullptr || *there != after.chain) {
+    if (away_) {
+      result.status = Rows::Status::not_now;
+    } else if (there == nullptr || *there != after.chain) {
       result.status = Rows::Status::does_not_fit;
       result.head = head;
     } else if (log == nullptr) {
@@ -123,7 +134,9 @@ void MemoryStore::read_range(std::string room, Sequence sequence, bool backwards
     const Log* log = log_of(room);
     Position head = head_of(room, log);
     if (log == nullptr) log = &none;
-    if (backwards) {
+    if (away_) {
+      result.status = Rows::Status::not_now;
+    } else if (backwards) {
       Sequence last = sequence == 0 ? 0 : std::min(sequence - 1, head.sequence);
       result = cut(*log, head, 1, last, true, limit, bytes_max);
     } else {
@@ -140,9 +153,9 @@ void MemoryStore::find(std::string room, std::string uuid, Executor& executor, C
   {
     std::lock_guard lock(mutex_);
     const Log* log = log_of(room);
-    result.status = Rows::Status::ok;
+    result.status = away_ ? Rows::Status::not_now : Rows::Status::ok;
     result.head = head_of(room, log);
-    if (log != nullptr) {
+    if (!away_ && log != nullptr) {
       auto found = log->by_uuid.find(uuid);
       if (found != log->by_uuid.end()) result.rows.push_back(log->rows[found->second - 1]);
     }

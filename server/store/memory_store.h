@@ -48,6 +48,8 @@ class MemoryStore final : public Store {
 
   // For tests: messages of which `poison` is true are refused. To be set before the first append.
   void refuse(Function<bool(const Message&)> poison) { poison_ = std::move(poison); }
+  // For tests: while away, logs are neither read nor appended to, and everybody who asks is told not_now.
+  void be_away(bool away);
 
  private:
   struct Log {
@@ -70,6 +72,7 @@ class MemoryStore final : public Store {
   SharedClaims claims_;
   mutable std::mutex mutex_;
   std::unordered_map<std::string, Log> logs_;  // under mutex_
+  bool away_ = false;                          // under mutex_
 };
 
 }  // namespace tertulia
