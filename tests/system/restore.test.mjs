@@ -31,7 +31,7 @@ test('a restored backup is noticed by whoever had seen more, and by nobody else'
   const backups = mkdtempSync(join(tmpdir(), 'tertulia-backup-'));
   try {
     await withServer({}, async (server) => {
-      const people = [], idle = [], late = [];
+      const people = [], idle = [], others = [];
       let talk = new Talk([], { everyMs });
       try {
         // In the quiet room nothing is said after the backup: nobody there has seen more.
@@ -46,6 +46,7 @@ test('a restored backup is noticed by whoever had seen more, and by nobody else'
         await allQuiet(all);
         // He leaves before the backup is made, and so he has seen no more than it has.
         const absent = new LibraryPerson({ url: server.url, room: 'sala', name: 'Absent' });
+        others.push(absent);
         await absent.come();
         const absentKey = absent.userKey, absentAt = absent.room.held.position;
         await absent.go();
@@ -89,7 +90,7 @@ test('a restored backup is noticed by whoever had seen more, and by nobody else'
         // Who was away, and has seen no more than the backup has, notices nothing.
         const returning = new LibraryPerson({ url: server.url, room: 'sala', name: 'Absent', userKey: absentKey, lastMessageId: absentAt });
         all.push(returning);
-        late.push(returning);
+        others.push(returning);
         await returning.come();
         await allQuiet([...people, returning]);
 
@@ -101,7 +102,7 @@ test('a restored backup is noticed by whoever had seen more, and by nobody else'
         assert.deepEqual(store.get('sala').slice(0, backupHead), past.get('sala'), 'what was backed up stands as it was');
       } finally {
         talk.stop();
-        await Promise.all([...people, ...idle, ...late].map((person) => person.go()));
+        await Promise.all([...people, ...idle, ...others].map((person) => person.go()));
       }
     });
   } finally {
