@@ -605,5 +605,27 @@ TEST(Node, ARepeatIsAckedAlsoWhenTheStoreWasAwayWhenItCame) {
   EXPECT_THAT(back->take(), SizeIs(1));
 }
 
+TEST(Node, AMemberBehindTheTailOfOneRoomDoesNotHoldUpAnother) {
+  Options options;
+  options.tail_bytes_max = 2 << 20;
+  options.live.rate_limits = false;
+  World w(options);
+  const auto ana = w.connect(Dialect::v2), bea = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.send(*ana, join_v2("Ana", key_ana, {}, "patio"));
+  w.send(*bea, join_v2("Bea", key_bea));
+  w.send(*bea, join_v2("Bea", key_bea, {}, "patio"));
+  bea->take();
+  bea->kernel_takes = 0;
+  for (int i = 0; i < 60; ++i) w.send(*ana, text_v2("a" + std::to_string(i), std::string(40'000, 'x')));
+  for (int i = 0; i < 25; ++i) w.send(*ana, text_v2("b" + std::to_string(i), std::string(40'000, 'y'), "patio"));
+  w.store->be_away(true);
+  w.reads(*bea);
+  EXPECT_THAT(bea->take(), SizeIs(25));  // all of the patio, which is in memory
+  w.store->be_away(false);
+  w.passes_ms(1'000);
+  EXPECT_THAT(bea->take(), SizeIs(60));
+}
+
 }  // namespace
 }  // namespace tertulia

@@ -79,9 +79,9 @@ void Session::pump(std::string_view signals) {
   }
   watch_answers();
   if (blocked_) return;
-  if (needs != nullptr) {
-    needs->host->need_page(*needs);
-  } else if (more) {
+  // Both: a room whose next frame must be read does not hold up the others of this session.
+  if (needs != nullptr) needs->host->need_page(*needs);
+  if (more) {
     shard_.pump_soon(*this);
   } else if (closing_ && output_.private_bytes() == 0 && !std::exchange(close_sent_, true)) {
     transport_->close();
