@@ -21,17 +21,23 @@ int64_t AddressAllowance::wait_us(const Options::Live& live, int64_t now_us) {
                   bytes_.wait_us({live.address_bytes_per_second, live.address_bytes_burst}, now_us));
 }
 
-std::shared_ptr<AddressAllowance> AddressAllowances::of(const std::string& address) {
+bool AddressAllowance::full(const Options::Live& live, int64_t now_us) {
   const std::lock_guard lock(mutex_);
-  std::weak_ptr<AddressAllowance>& entry = entries_[address];
-  std::shared_ptr<AddressAllowance> allowance = entry.lock();
-  if (allowance) return allowance;
-  entry = allowance = std::make_shared<AddressAllowance>();
+  return messages_.full({live.address_messages_per_second, live.address_messages_burst}, now_us) &&
+         bytes_.full({live.address_bytes_per_second, live.address_bytes_burst}, now_us);
+}
+
+std::shared_ptr<AddressAllowance> AddressAllowances::of(const std::string& address, const Options::Live& live,
+                                                        int64_t now_us) {
+  const std::lock_guard lock(mutex_);
   if (entries_.size() >= sweep_at_) {
-    std::erase_if(entries_, [](const auto& each) { return each.second.expired(); });
+    std::erase_if(entries_,
+                  [&](const auto& each) { return each.second.use_count() == 1 && each.second->full(live, now_us); });
     sweep_at_ = std::max<size_t>(1024, entries_.size() * 2);
   }
-  return allowance;
+  std::shared_ptr<AddressAllowance>& entry = entries_[address];
+  if (!entry) entry = std::make_shared<AddressAllowance>();
+  return entry;
 }
 
 }  // namespace tertulia

@@ -24,21 +24,24 @@ class AddressAllowance {
   void charge(double messages, double bytes, const Options::Live& live, int64_t now_us);
   void refund(double messages, const Options::Live& live);
   int64_t wait_us(const Options::Live& live, int64_t now_us);
+  bool full(const Options::Live& live, int64_t now_us);
 
  private:
   std::mutex mutex_;
   Allowance messages_, bytes_;  // under mutex_
 };
 
-// Thread: any. Memory: an entry for each address that has a session.
+// An address keeps its allowance when its last session ends, until it is full again: else connecting anew would be all
+// that it takes to send without one.
+// Thread: any. Memory: an entry for each address that has a session, or had one some seconds ago.
 class AddressAllowances {
  public:
-  std::shared_ptr<AddressAllowance> of(const std::string& address);
+  std::shared_ptr<AddressAllowance> of(const std::string& address, const Options::Live& live, int64_t now_us);
 
  private:
   std::mutex mutex_;
-  std::unordered_map<std::string, std::weak_ptr<AddressAllowance>> entries_;  // under mutex_
-  size_t sweep_at_ = 1024;                                                    // entries at which the dead are removed
+  std::unordered_map<std::string, std::shared_ptr<AddressAllowance>> entries_;  // under mutex_
+  size_t sweep_at_ = 1024;  // entries at which those that nobody needs are removed
 };
 
 struct NodeContext {

@@ -627,5 +627,28 @@ TEST(Node, AMemberBehindTheTailOfOneRoomDoesNotHoldUpAnother) {
   EXPECT_THAT(bea->take(), SizeIs(60));
 }
 
+TEST(Node, AnAddressDoesNotGetItsAllowanceBackByConnectingAgain) {
+  Options options;
+  options.live.address_messages_burst = 10;
+  options.live.address_messages_per_second = 1;
+  World w(options);
+  size_t taken = 0;
+  for (int i = 0; i < 10; ++i) {
+    const auto ana = w.connect(Dialect::v2);
+    w.send(*ana, join_v2("Ana", key_ana));
+    ana->take();
+    for (int k = 0; k < 5; ++k) w.send(*ana, text_v2("u" + std::to_string(i * 5 + k), "hello"));
+    for (const std::string& frame : ana->take()) taken += gist(frame) == "said";
+    w.is_lost(*ana);
+  }
+  EXPECT_LE(taken, 25u);  // a session's first message is taken before it is weighed
+  w.passes_ms(60'000);
+  const auto later = w.connect(Dialect::v2);
+  w.send(*later, join_v2("Ana", key_ana));
+  later->take();
+  w.send(*later, text_v2("later", "hello"));
+  EXPECT_THAT(gists(later->take()), ElementsAre("said", "m:hello"));
+}
+
 }  // namespace
 }  // namespace tertulia

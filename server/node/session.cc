@@ -25,7 +25,7 @@ Session::Session(Shard& shard, uint64_t id, std::unique_ptr<Transport> transport
     : shard_(shard),
       id_(id),
       dialect_(greeting.dialect),
-      address_(shard.context().addresses.of(greeting.address)),
+      address_(shard.context().addresses.of(greeting.address, shard.live(), shard.now_us())),
       transport_(std::move(transport)),
       reader_(shard.websocket_limits()) {
   const int64_t now = shard.now_us();

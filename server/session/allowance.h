@@ -28,6 +28,10 @@ class Allowance {
     fill(rate, now_us);
     return left_ >= 0 ? 0 : static_cast<int64_t>(-left_ / rate.per_second * 1e6) + 1;
   }
+  bool full(const Rate& rate, int64_t now_us) {
+    fill(rate, now_us);
+    return left_ >= rate.burst;
+  }
 
  private:
   void fill(const Rate& rate, int64_t now_us) {
