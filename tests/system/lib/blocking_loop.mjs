@@ -61,7 +61,7 @@ for (const client of clients) {
 }
 for (const client of clients) {
   assertClassicOrder(client, loop.roomName);
-  assertAscending(client.acked);
+  assertAscending(client.ackedIn(loop.roomName));
 }
 parentPort?.postMessage({
   blockedMs,

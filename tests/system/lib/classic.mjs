@@ -38,8 +38,10 @@ export class ClassicClient extends EventEmitter {
     this.roomName = '';
     /** Written and not yet acked, in the order sent: uuid → the frame. @type {Map<string, string>} */
     this.pending = new Map();
-    /** Own messages that came back with ack, in that order. @type {Push[]} */
+    /** Own messages that came back with ack, in that order: repeats of old ones may overtake each other. @type {Push[]} */
     this.acked = [];
+    /** All uuids in the order sent. @type {string[]} */
+    this.sent = [];
     /** Others' messages, each once: uuid → the push. Where its position comes from. @type {Map<string, Push>} */
     this.received = new Map();
     /** Every message event raised, repeats too. @type {{socket: number, push: Push}[]} */
@@ -84,13 +86,15 @@ export class ClassicClient extends EventEmitter {
     const before = [...this.pending.values()];
     const frame = JSON.stringify({ jsonrpc: '2.0', method: 'textMessage', params, id: this.#nextId++ });
     this.pending.set(uuid, frame);
+    this.sent.push(uuid);
     this.current?.sendAll([...before, frame]);
     return uuid;
   }
 
-  /** Own messages of a room, in the order of its log. @param {string} roomName */
+  /** Own messages of a room that are acked, in the order sent. @param {string} roomName */
   ackedIn(roomName) {
-    return this.acked.filter((push) => push.params.roomName === roomName);
+    const pushes = new Map(this.acked.map((push) => [push.params.uuid, push]));
+    return this.sent.map((uuid) => pushes.get(uuid)).filter((push) => push?.params.roomName === roomName);
   }
   /** Own and others' messages of a room, each once, in the order in which they came first. @param {string} roomName */
   heard(roomName) {
