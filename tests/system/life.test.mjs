@@ -1,6 +1,7 @@
 // Life: who is there hears from the server and is kept; who is silent, takes nothing or joins nothing is closed with
 // 4008, in its time and not before, and has missed nothing when it comes back.
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import test from 'node:test';
 import { fill, Member } from './lib/member.mjs';
 import { assertDense } from './lib/order.mjs';
@@ -13,7 +14,7 @@ const idle = 4008;
 const tickMs = 1_000;  // the server looks so often
 const slackMs = 8_000;  // of a machine with much else to do
 const times = long ? { heartbeat: 20_000, ping: 15_000, silent: 25_000, stalled: 60_000, noRoom: 70_000, classicSilent: 80_000 }
-  : { heartbeat: 2_000, ping: 700, silent: 3_000, stalled: 4_000, noRoom: 5_000, classicSilent: 6_000 };
+  : { heartbeat: 3_000, ping: 700, silent: 3_000, stalled: 4_000, noRoom: 5_000, classicSilent: 6_000 };
 const args = ['--heartbeat', `${times.heartbeat}ms`, '--ping-interval', `${times.ping}ms`, '--silent', `${times.silent}ms`,
   '--stalled', `${times.stalled}ms`, '--no-room', `${times.noRoom}ms`, '--classic-silent', `${times.classicSilent}ms`];
 
@@ -84,7 +85,8 @@ test('life', { concurrency: true }, async (t) => {
         assert.deepEqual(busy.heard('heartbeat'), []);
         for (let i = 1; i < heardAt.length; ++i) {
           const gapMs = heardAt[i] - heardAt[i - 1];
-          assert.ok(gapMs >= times.heartbeat - 500, `after ${gapMs} ms`);
+          // Heard later than it was sent, the one may be, and the next not.
+          assert.ok(gapMs >= times.heartbeat / 2, `after ${gapMs} ms`);
           // A client that has heard nothing for 2.5 × heartbeatMs gives up.
           assert.ok(gapMs < 2.5 * times.heartbeat, `only after ${gapMs} ms`);
         }
@@ -104,7 +106,7 @@ test('life', { concurrency: true }, async (t) => {
           const startedAt = performance.now();
           await until('it is closed as stalled', async () => {
             if (count < 4_000) {
-              const texts = Array.from({ length: 50 }, () => ['textMessage', { roomName: 'stall', text: 'x'.repeat(4_000), uuid: crypto.randomUUID(), date: '' }]);
+              const texts = Array.from({ length: 50 }, () => ['textMessage', { roomName: 'stall', text: 'x'.repeat(4_000), uuid: randomUUID(), date: '' }]);
               last = (await writer.answersTo(writer.burst(texts))).map(({ result }) => result._id);
               count += 50;
             }
