@@ -436,7 +436,7 @@ void RoomHost::page_read(const Position& after, const Rows& rows) {
 
 void RoomHost::tick() {
   const int64_t now = shard_.now_us();
-  std::erase_if(pages_, [&](const Page& page) { return now - page.used_us > page_kept_us; });
+  std::erase_if(pages_, [&](const Page& page) { return now - page.read_us > page_kept_us; });
   if (appended_us_ != 0 && now - appended_us_ < announce_for_us && log_.is_open())
     shard_.context().bus.publish(std::make_shared<BusItem>(BusItem{room_name(), log_.head()}), shard_);
   if (std::exchange(list_changed_, false)) {

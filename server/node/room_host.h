@@ -102,7 +102,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
  private:
   struct Page {
     Tail frames;
-    int64_t used_us;
+    int64_t read_us;  // when it was read: it is dropped some seconds later, however much it is used
   };
   struct PageRead {
     Position after;
