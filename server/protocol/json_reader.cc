@@ -190,10 +190,29 @@ std::optional<std::string_view> read_json(std::string_view text, JsonVisitor& vi
   return std::nullopt;
 }
 
+namespace {
+
+// None of the eight bytes needs an escape. Each term has a byte's high bit set if that byte is below 0x20, a quote, or
+// a backslash; a borrow may set more, but only above one that is right.
+bool eight_are_plain(const char* at) {
+  constexpr uint64_t ones = 0x0101010101010101;
+  uint64_t x;
+  std::memcpy(&x, at, sizeof x);
+  const uint64_t quote = x ^ ones * '"', backslash = x ^ ones * '\\';
+  const uint64_t found = ((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash);
+  return (found & ones * 0x80) == 0;
+}
+
+}  // namespace
+
 void append_json_string(std::string& out, std::string_view text) {
   out += '"';
   size_t plain_from = 0;
   for (size_t i = 0; i < text.size(); ++i) {
+    if (i + 8 <= text.size() && eight_are_plain(text.data() + i)) {
+      i += 7;
+      continue;
+    }
     const auto c = static_cast<uint8_t>(text[i]);
     if (c >= 0x20 && c != '"' && c != '\\') continue;
     out.append(text, plain_from, i - plain_from);
