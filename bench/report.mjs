@@ -11,6 +11,7 @@ export function figuresOf(lines) {
     ...line,
     offered: line.bursts_per_second * line.burst,
     usPerDelivery: line.deliveries > 0 ? line.server_cpu_us / line.deliveries : NaN,
+    usPerMessage: line.messages > 0 ? line.server_cpu_us / line.messages : NaN,
     deliveriesPerSecond: line.deliveries / line.seconds,
     perReceive: line.receives > 0 ? line.deliveries / line.receives : NaN,
     faults: line.lost + line.repeated + line.reordered + line.differing + line.malformed,
@@ -76,6 +77,7 @@ function busy(workload, rounds, names) {
       const voids = steps.filter((step) => step.void).length;
       rows.push([
         digits(rate * workload.burst) + (saturated ? ' (saturated)' : ''), name, withSpread(of('usPerDelivery')),
+        workload.publishers ? withSpread(of('usPerMessage')) : '–',
         name === 'bare' ? '1' : withSpread(ratio('bare', 'usPerDelivery')),
         name === 'tertulia' ? withSpread(ratio('against', 'usPerDelivery')) : '–',
         digits(median(of('deliveriesPerSecond'))), digits(median(of('perReceive'))),
@@ -90,7 +92,7 @@ function busy(workload, rounds, names) {
       ]);
     }
   });
-  const heads = ['messages/s', '', 'CPU-µs a delivery', 'eff', 'against ÷ this', 'deliveries/s', 'deliveries a receive',
+  const heads = ['messages/s', '', 'CPU-µs a delivery', 'CPU-µs a message', 'eff', 'against ÷ this', 'deliveries/s', 'deliveries a receive',
     'server', 'driver', 'p50 ms', 'p99 ms', 'max ms', 'last p99 ms', 'last p99 ÷ bare', 'messages a commit', 'deliveries a send', 'faults'];
   const used = heads.map((_, column) => rows.some((row) => row[column] !== '–'));
   return tableOf(heads.filter((_, i) => used[i]), rows.map((row) => row.filter((_, i) => used[i])));

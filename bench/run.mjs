@@ -19,6 +19,7 @@ export const build = process.env.TERTULIA_BUILD ?? join(repository, 'build/relea
  * @property {number} members
  * @property {number} rooms
  * @property {number} roomsEach of each member
+ * @property {number} [publishers] who speak in turns, instead of one
  * @property {number[]} rates bursts a second; one step each, in one run
  * @property {number} burst messages at once
  * @property {number} textBytes of each message
@@ -44,6 +45,10 @@ export const workloads = {
   'c-rooms': {
     title: 'C: 2,000 members, each in the same 10 rooms, bursts of 64 messages over the rooms every 250 ms, 200 B',
     members: 2000, rooms: 10, roomsEach: 10, rates: [4], burst: 64, textBytes: 200,
+  },
+  messages: {
+    title: 'What a message costs: 20 rooms of 2 members, 4,000 messages/s in bursts of 40, 200 B',
+    members: 40, rooms: 20, roomsEach: 1, publishers: 20, rates: [100], burst: 40, textBytes: 200, alone: true,
   },
   idle: {
     title: 'Idle: 10,000 members in 100 rooms, silent',
@@ -118,7 +123,7 @@ async function drive(server, workload, options, pin) {
     ...pin, join(build, 'bench_driver'), '--port', server.port, '--pid', server.pid,
     '--run', `run${process.pid}x${++runs}`, '--members', workload.members, '--rooms', workload.rooms,
     '--rooms-each', workload.roomsEach, '--rates', workload.rates.join(','), '--burst', workload.burst,
-    '--text-bytes', workload.textBytes, '--seconds', seconds, '--settle', workload.settle ?? 1,
+    '--text-bytes', workload.textBytes, '--publishers', workload.publishers ?? 1, '--seconds', seconds, '--settle', workload.settle ?? 1,
   ];
   if (server.bare) command.push('--bare');
   if (server.metrics) command.push('--metrics', server.metrics);
