@@ -1,9 +1,9 @@
 // Every fixed limit on what strangers can make the server hold or do, with what it costs. What an operator may change
 // is in node/options.h; what is only a detail of one file stands there.
 //
-// The bound of the whole, besides options: connections × (one session + answers_bytes_max at worst) + rooms held ×
-// tail_bytes_max + waiting_bytes_node_max + pages. Answers are built only for who reads them, so the worst case needs
-// as many readers of long answers as there are connections.
+// The bound of the whole, besides options: connections × (one session + answers_bytes_max at worst) + shards ×
+// tails_bytes_shard_max + waiting_bytes_node_max + pages. Answers are built only for who reads them, so the worst case
+// needs as many readers of long answers as there are connections.
 #pragma once
 
 #include <cstddef>
@@ -58,8 +58,9 @@ inline constexpr int writes_max = 4;                  // in a row, before others
 
 // --- what a shard keeps ---
 
-inline constexpr size_t duplicates_max = 100'000;  // uuids remembered, about 100 bytes each
-inline constexpr size_t page_rows_max = 512;       // read from the store at once, for whoever is behind the tail
+inline constexpr size_t duplicates_max = 100'000;           // uuids remembered, about 100 bytes each
+inline constexpr size_t tails_bytes_shard_max = 256 << 20;  // of all rooms; above it quiet rooms give up theirs
+inline constexpr size_t page_rows_max = 512;  // read from the store at once, for whoever is behind the tail
 inline constexpr size_t page_bytes_max = 256 << 10;
 inline constexpr size_t pages_kept_max = 8;  // of one room, for some seconds
 

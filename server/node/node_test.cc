@@ -650,5 +650,39 @@ TEST(Node, AnAddressDoesNotGetItsAllowanceBackByConnectingAgain) {
   EXPECT_THAT(gists(later->take()), ElementsAre("said", "m:hello"));
 }
 
+TEST(Node, ATailThatWasGivenUpIsMissedByNobody) {
+  World w;
+  const auto ana = w.connect(Dialect::v2), bea = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana));
+  w.send(*bea, join_v2("Bea", key_bea));
+  bea->take();
+  w.reads(*bea, 40);  // and then nothing, in the middle of a frame
+  for (int i = 1; i <= 5; ++i) w.send(*ana, text_v2("u" + std::to_string(i), std::to_string(i)));
+  Shard& shard = w.node->shard(0);
+  shard.trim_tails(0);
+  EXPECT_FALSE(shard.find_room("plaza")->log().tail().holds(5));
+  w.reads(*bea);
+  EXPECT_THAT(gists(bea->take()), ElementsAre("m:1", "m:2", "m:3", "m:4", "m:5"));
+  w.send(*ana, text_v2("u6", "6"));
+  EXPECT_THAT(gists(bea->take()), ElementsAre("m:6"));
+  const auto cid = w.connect(Dialect::classic);
+  w.send(*cid, join_classic("Cid"));
+  EXPECT_THAT(gists(cid->take()), ElementsAre("ok", "newUser", "m:1", "m:2", "m:3", "m:4", "m:5", "m:6"));
+}
+
+TEST(Node, QuietRoomsGiveUpTheirTailsFirst) {
+  World w;
+  const auto ana = w.connect(Dialect::v2);
+  w.send(*ana, join_v2("Ana", key_ana, {}, "quiet"));
+  w.send(*ana, text_v2("q", std::string(2'000, 'q'), "quiet"));
+  w.passes_ms(10'000);
+  w.send(*ana, join_v2("Ana", key_ana, {}, "busy"));
+  w.send(*ana, text_v2("b", std::string(2'000, 'b'), "busy"));
+  Shard& shard = w.node->shard(0);
+  shard.trim_tails(shard.find_room("busy")->log().tail().bytes());
+  EXPECT_FALSE(shard.find_room("quiet")->log().tail().holds(1));
+  EXPECT_TRUE(shard.find_room("busy")->log().tail().holds(1));
+}
+
 }  // namespace
 }  // namespace tertulia

@@ -288,6 +288,7 @@ void RoomHost::publish(std::shared_ptr<const LogPiece> piece) {
 }
 
 void RoomHost::grew() {
+  grew_us_ = shard_.now_us();
   if (members_count_ == 0) return;
   if (sweeping_) {
     sweep_again_ = true;

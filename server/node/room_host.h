@@ -61,6 +61,8 @@ class RoomHost final : public RoomLog::Host, public LogView {
 
   // A claim was granted to a session that is gone.
   void let_go(const std::string& user_id, const std::string& user_name);
+  // When the log grew last, or was opened.
+  int64_t grew_us() const { return grew_us_; }
   // Users present over all nodes, as last heard.
   uint64_t members_total() const { return members_total_; }
   void members_total_is(uint64_t count) { members_total_ = count; }
@@ -164,7 +166,8 @@ class RoomHost final : public RoomLog::Host, public LogView {
   Rate rates_[4];
   bool list_changed_ = false;   // signals of who came and went were dropped
   uint64_t members_total_ = 0;  // over all nodes, as last heard
-  int64_t appended_us_ = 0;     // last own append
+  int64_t grew_us_ = 0;
+  int64_t appended_us_ = 0;  // last own append
   uint64_t wake_timer_ = 0;
   int64_t wake_due_us_ = 0;
 };

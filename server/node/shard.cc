@@ -13,9 +13,11 @@ namespace {
 using limits::duplicates_max;
 using limits::sweep_members_max;
 using limits::sweep_slice_us;
+using limits::tails_bytes_shard_max;
 constexpr int64_t turn_us = 1'000;  // then the loop sees to its sockets
 constexpr int64_t tick_us = 1'000'000;
 constexpr int64_t life_tick_min_us = 20'000;
+constexpr int64_t quiet_us = 5'000'000;
 constexpr int64_t overslept_noticed_us = 1'000'000;
 constexpr int64_t drain_margin_us = 2'000'000;  // for closes and appends under way when the window is over
 
@@ -194,10 +196,24 @@ void Shard::tick() {
     waiting_count += static_cast<int64_t>(host->log().waiting_count());
     waiting_bytes += static_cast<int64_t>(host->log().waiting_bytes());
   }
+  if (tail_bytes > static_cast<int64_t>(tails_bytes_shard_max)) trim_tails(tails_bytes_shard_max / 4 * 3);
   metrics_.tail_bytes.set(tail_bytes);
   metrics_.waiting_messages.set(waiting_count);
   metrics_.waiting_bytes.set(waiting_bytes);
   if (draining_) drain_step();
+}
+
+void Shard::trim_tails(size_t bytes_max) {
+  size_t bytes = 0;
+  for (const auto& [name, host] : rooms_) bytes += host->log().tail().bytes();
+  for (const bool quiet_only : {true, false}) {
+    for (const auto& [name, host] : rooms_) {
+      if (bytes <= bytes_max) return;
+      if (quiet_only && now_us() - host->grew_us() < quiet_us) continue;
+      bytes -= host->log().tail().bytes();
+      host->log().drop_tail();
+    }
+  }
 }
 
 void Shard::reload(const Options::Live& live) {

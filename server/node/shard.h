@@ -62,6 +62,8 @@ class Shard final : public BusSubscriber, public SessionOpener {
   void close_room(RoomHost& host);
   Session* find_session(uint64_t id);
   void remove(Session& session);
+  // Rooms give up their tails, those first that have not grown for a while, until all together hold at most so much.
+  void trim_tails(size_t bytes_max);
   void count_members(int change) { metrics_.members.add(change); }
 
   // Soon: writes what the session has to say; serves the room's members.

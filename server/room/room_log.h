@@ -87,6 +87,9 @@ class RoomLog {
   void gap_read(const Rows& rows, int64_t now_us);
   void tick(int64_t now_us);
 
+  // Gives up the frames held: whoever is behind the head, and who comes, reads the store.
+  void drop_tail() { tail_.start(tail_.head()); }
+
   // --- messages on their way ---
 
   // Never refused here. Kept in order of submission.
