@@ -19,7 +19,7 @@ int64_t steady_us() {
 
 }  // namespace
 
-EventLoop::EventLoop(std::string name) : name_(name.substr(0, 15)), buffer_(new char[kBufferBytes]) {}
+EventLoop::EventLoop(const std::string& name) : name_(name.substr(0, 15)), buffer_(new char[kBufferBytes]) {}
 
 EventLoop::~EventLoop() {
   stop();

@@ -31,7 +31,7 @@ class EventLoop final : public Executor, public Timers {
   using AsioExecutor = boost::asio::io_context::executor_type;
 
   // `name` is the thread's (cut to 15 bytes), as top and gdb show it.
-  explicit EventLoop(std::string name);
+  explicit EventLoop(const std::string& name);
   ~EventLoop() override;
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
