@@ -121,7 +121,7 @@ export class Server {
     for (let attempt = 1; ; ++attempt) {
       if (this.starts === 0) {
         this.port = await freePort();
-        this.internalPort = await freePort();
+        do this.internalPort = await freePort(); while (this.internalPort === this.port);
       }
       this.#spawn(now);
       if (now.waitReady === false) break;
