@@ -388,8 +388,7 @@ void RoomHost::need_page(Membership& member) {
   const uint64_t session = member.session->id();
   for (PageRead& read : page_reads_) {
     if (read.after != member.cursor) continue;
-    if (std::find(read.sessions.begin(), read.sessions.end(), session) == read.sessions.end())
-      read.sessions.push_back(session);
+    read.sessions.insert(session);
     return;
   }
   page_reads_.push_back({member.cursor, {session}});
@@ -410,7 +409,7 @@ void RoomHost::page_read(const Position& after, const Rows& rows) {
   const auto read =
       std::find_if(page_reads_.begin(), page_reads_.end(), [&](const PageRead& each) { return each.after == after; });
   CHECK(read != page_reads_.end(), "a page is read for somebody");
-  const std::vector<uint64_t> sessions = std::move(read->sessions);
+  const std::unordered_set<uint64_t> sessions = std::move(read->sessions);
   page_reads_.erase(read);
   if (rows.status == Rows::Status::ok && !rows.rows.empty()) {
     Page page{Tail(SIZE_MAX), shard_.now_us()};
@@ -424,10 +423,14 @@ void RoomHost::page_read(const Position& after, const Rows& rows) {
     pages_.push_front(std::move(page));
     if (pages_.size() > pages_kept_max) pages_.pop_back();
   }
+  // As many at once as a slice allows, while the page is surely here; the others in their turn.
+  const int64_t began_us = shard_.now_us();
   for (const uint64_t id : sessions) {
     Session* session = shard_.find_session(id);
     if (session == nullptr) continue;
-    if (rows.status == Rows::Status::does_not_fit) {
+    if (rows.status == Rows::Status::ok && shard_.now_us() - began_us >= limits::sweep_slice_us) {
+      shard_.pump_soon(*session);
+    } else if (rows.status == Rows::Status::does_not_fit) {
       session->past_is_gone(room_name(), after);
     } else {
       session->pump();

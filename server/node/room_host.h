@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/function.h"
@@ -108,7 +109,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   };
   struct PageRead {
     Position after;
-    std::vector<uint64_t> sessions;
+    std::unordered_set<uint64_t> sessions;
   };
   // Signals that wait for the next sweep of all members.
   struct Waiting {

@@ -54,7 +54,8 @@ bool RoomHost::deliver(const Signal& what) {
     return false;
   }
   Waiting waiting;
-  waiting.not_to = what.user_id;
+  // His own other sessions want to know how far he has read.
+  if (what.kind != Signal::Kind::read) waiting.not_to = what.user_id;
   switch (what.kind) {
     case Signal::Kind::joined:
       append_user_joined(waiting.v2, room_name(), what.user_id, what.user_name);

@@ -138,8 +138,11 @@ void Shard::schedule() {
 void Shard::run() {
   scheduled_ = false;
   const int64_t began_us = now_us();
-  for (const uint64_t id : std::exchange(to_pump_, {}))
-    if (Session* session = find_session(id)) session->pump();
+  // At most half of the turn is theirs: after a restart thousands may have something to say at once.
+  size_t pumped = 0;
+  for (; pumped < to_pump_.size() && (pumped % 32 != 0 || now_us() - began_us < turn_us / 2); ++pumped)
+    if (Session* session = find_session(to_pump_[pumped])) session->pump();
+  to_pump_.erase(to_pump_.begin(), to_pump_.begin() + static_cast<ptrdiff_t>(pumped));
   while (!to_sweep_.empty()) {
     const std::string name = std::move(to_sweep_.front());
     to_sweep_.pop_front();

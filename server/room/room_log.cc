@@ -78,7 +78,8 @@ void RoomLog::gap_read(const Rows& rows, int64_t now_us) {
   // The store had nothing more to say, or could not be asked: what is ahead comes from a commit that this read began
   // before, so asking again soon must find it.
   const bool moved = head().sequence != before;
-  watch_gap(now_us, moved ? 0 : limits_.retry_min_us);
+  const bool away = rows.status == Rows::Status::not_now;
+  watch_gap(now_us, moved ? 0 : away ? limits_.retry_max_us : limits_.retry_min_us);
 }
 
 void RoomLog::tick(int64_t now_us) {
