@@ -196,7 +196,7 @@ async function main(argv) {
   const { server, driver } = pins(options.shards);
   console.log(`${options.shards} shard${options.shards > 1 ? 's' : ''}; ` + (server.length === 0
     ? 'server and driver share the cores: read nothing but losses from this'
-    : `server on ${server.slice(1).join(' ')}, driver on ${driver.slice(1).join(' ')}`) +
+    : `server on core ${server.at(-1)}, driver on core ${driver.at(-1)}`) +
     `; durable: ${options.store === 'memory' ? 'no (memory)' : `yes (${options.store}, synchronous=FULL)`}; ` +
     `the bare loop: no; ${options.rounds} interleaved rounds`);
   const all = {};
