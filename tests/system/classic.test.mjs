@@ -218,8 +218,9 @@ test('a script that blocks, reading nothing and answering no ping, is not closed
   // Limits that a v2 client would not have outlived, several times over.
   const args = long ? [] : ['--ping-interval', '100ms', '--silent', '400ms', '--stalled', '400ms'];
   return withServer({ args }, async (server) => {
-    const messagesEach = long ? 600 : 80;
-    const intervalMs = long ? 100 : 15;
+    // In long at a pace whose repeats stay within the allowance of bytes: else it is right that they take their time.
+    const messagesEach = long ? 240 : 80;
+    const intervalMs = long ? 250 : 15;
     const { users, blockedMs } = await runBlockingLoop({
       address: server.address, roomName: 'plaza', userNames: ['Ana', 'Bo'], messagesEach, intervalMs, textBytes: 40,
       settleWithinMs: 60_000,
