@@ -135,7 +135,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   void compact();
   void read_page(const Position& after);
   void wake_senders();
-  static void find_to_resend(Shard& shard, uint64_t session, const std::string& room, const std::string& uuid);
+  static void find_to_resend(Shard& shard, uint64_t id, const std::string& room, const std::string& uuid);
   const Tail* source_of(Sequence after) const;
   void page_read(const Position& after, const Rows& rows);
   void maybe_leave_memory();
