@@ -62,7 +62,8 @@ inline constexpr size_t duplicates_max = 100'000;           // uuids remembered,
 inline constexpr size_t tails_bytes_shard_max = 256 << 20;  // of all rooms; above it quiet rooms give up theirs
 inline constexpr size_t page_rows_max = 512;  // read from the store at once, for whoever is behind the tail
 inline constexpr size_t page_bytes_max = 256 << 10;
-inline constexpr size_t pages_kept_max = 8;  // of one room, for some seconds
+inline constexpr size_t pages_kept_max = 32;               // of one room, for two seconds
+inline constexpr size_t pages_bytes_shard_max = 64 << 20;  // of all rooms; above it each room keeps two
 
 // --- signals ---
 
@@ -75,8 +76,7 @@ inline constexpr size_t newest_members = 500;           // … and only these ar
 static_assert(answers_bytes_resume < answers_bytes_max, "or reading would flap");
 static_assert(history_bytes_max <= answers_bytes_max,
               "one answer must not close the door on the next request for long");
-static_assert(page_bytes_max * pages_kept_max <= waiting_bytes_room_max,
-              "reading may cost a room no more than writing");
+static_assert(page_bytes_max * pages_kept_max <= pages_bytes_shard_max / 4, "one room's pages leave place for others'");
 static_assert(waiting_bytes_room_max <= static_cast<size_t>(waiting_bytes_node_max), "a room is part of the node");
 static_assert(early_messages_max <= waiting_messages_max,
               "what waited for a join must then fit into what waits for the store");

@@ -52,6 +52,7 @@ RoomHost::RoomHost(Shard& shard, std::string room)
       log_(std::move(room), shard.duplicates(), *this, log_limits(shard.options())) {}
 
 RoomHost::~RoomHost() {
+  while (!pages_.empty()) drop_last_page();
   if (subscribed_) shard_.context().bus.unsubscribe(room_name(), shard_);
 }
 
@@ -420,8 +421,10 @@ void RoomHost::page_read(const Position& after, const Rows& rows) {
       append_message(frame, room_name(), row);
       page.frames.append(row.position(), frame);
     }
+    shard_.count_page_bytes(static_cast<int64_t>(page.frames.bytes()));
     pages_.push_front(std::move(page));
-    if (pages_.size() > pages_kept_max) pages_.pop_back();
+    // Who catches up a little behind the others finds their pages here.
+    while (pages_.size() > (shard_.page_bytes() > limits::pages_bytes_shard_max ? 2 : pages_kept_max)) drop_last_page();
   }
   // As many at once as a slice allows, while the page is surely here; the others in their turn.
   const int64_t began_us = shard_.now_us();
@@ -438,9 +441,14 @@ void RoomHost::page_read(const Position& after, const Rows& rows) {
   }
 }
 
+void RoomHost::drop_last_page() {
+  shard_.count_page_bytes(-static_cast<int64_t>(pages_.back().frames.bytes()));
+  pages_.pop_back();
+}
+
 void RoomHost::tick() {
   const int64_t now = shard_.now_us();
-  std::erase_if(pages_, [&](const Page& page) { return now - page.read_us > page_kept_us; });
+  while (!pages_.empty() && now - pages_.back().read_us > page_kept_us) drop_last_page();
   if (appended_us_ != 0 && now - appended_us_ < announce_for_us && log_.is_open())
     shard_.context().bus.publish(std::make_shared<BusItem>(BusItem{room_name(), log_.head()}), shard_);
   if (std::exchange(list_changed_, false)) {

@@ -134,6 +134,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   void say_left(const Departure& gone, uint64_t members_count);
   void compact();
   void read_page(const Position& after);
+  void drop_last_page();
   void wake_senders();
   static void find_to_resend(Shard& shard, uint64_t id, const std::string& room, const std::string& uuid);
   const Tail* source_of(Sequence after) const;
@@ -155,7 +156,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   bool sweeping_ = false, sweep_again_ = false;
   std::vector<Waiting> signals_, sweep_signals_;
 
-  std::list<Page> pages_;
+  std::list<Page> pages_;  // the newest read first
   std::vector<PageRead> page_reads_;
   std::vector<uint64_t> blocked_senders_;
   std::unordered_map<uint64_t, std::deque<Departure>> departures_;  // by session, in the order left

@@ -64,6 +64,8 @@ class Shard final : public BusSubscriber, public SessionOpener {
   void remove(Session& session);
   // Rooms give up their tails, those first that have not grown for a while, until all together hold at most so much.
   void trim_tails(size_t bytes_max);
+  void count_page_bytes(int64_t change) { page_bytes_ += static_cast<size_t>(change); }
+  size_t page_bytes() const { return page_bytes_; }  // of all rooms' pages
   void count_members(int change) { metrics_.members.add(change); }
 
   // Soon: writes what the session has to say; serves the room's members.
@@ -97,6 +99,7 @@ class Shard final : public BusSubscriber, public SessionOpener {
   Duplicates duplicates_;
   Output::Plan plan_;
 
+  size_t page_bytes_ = 0;  // before rooms_, which count down to the end
   uint64_t next_session_ = 1;
   std::unordered_map<uint64_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<std::string, std::unique_ptr<RoomHost>> rooms_;

@@ -116,11 +116,11 @@ test(`${sendersCount} senders over both shards, ${eachCount} messages each: one 
       senders[0].peer.sendAll(more.map((params, i) => JSON.stringify({ jsonrpc: '2.0', method: 'textMessage', params, id: eachCount + i })));
       await Promise.all([...readers, ...senders].map((member) => member.reaches(total + 200, withinMs)));
       for (const reader of readers) assert.equal(reader.live, 1);
-      // Each shard reads for itself, and keeps few pages: who falls behind the others reads again.
+      // Each shard reads for itself; whoever falls far behind the others reads again.
       const togetherCount = (await reads()) - readsBefore - aloneCount;
       console.log(`# pages read for one: ${aloneCount}, for ${readersCount}: ${togetherCount}`);
       assert.ok(aloneCount >= 10, 'they were behind what is in memory');
-      assert.ok(togetherCount < readersCount * aloneCount * 0.9, `${togetherCount} pages for ${readersCount}, ${aloneCount} for one`);
+      assert.ok(togetherCount < readersCount * aloneCount * 0.7, `${togetherCount} pages for ${readersCount}, ${aloneCount} for one`);
       said[0].push(...more);
     });
 
