@@ -23,6 +23,7 @@ function found(find, files) {
 }
 
 test('Every setting and metric of the server stands in docs/operating.md', () => assert.deepEqual(undocumented(repository), []));
+test('Every relative link in the documents leads somewhere', () => assert.deepEqual(deadLinks(repository), []));
 
 test('Every field of Options is recognised as a setting', () => {
   const options = readFileSync(join(repository, 'server/node/options.h'), 'utf8');
