@@ -70,7 +70,7 @@ class Shard final : public BusSubscriber, public SessionOpener {
 
   // Soon: writes what the session has to say; serves the room's members.
   void pump_soon(Session& session);
-  void sweep_soon(RoomHost& room);
+  void sweep_soon(RoomHost& host);
 
   // --- BusSubscriber ---
   Executor& bus_executor() override { return executor_; }
