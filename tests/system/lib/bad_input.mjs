@@ -1,4 +1,4 @@
-// What strangers send that is refused, row by row (THREATS.md): bytes, the answer they get, the counter that goes up.
+// What strangers send that is refused, row by row: bytes, the answer they get, the counter that goes up.
 //
 // A row is tried in both dialects unless it says which. `send` gets a connection that is, if `joined`, a member of the
 // room plaza. What it must get: `closed`, a close code; or `errors`, the error answers [code, id] in order, and then the

@@ -1,4 +1,4 @@
-// An existing client of the reference system, as WIRE.md tells how it behaves (its library, version 3.2.0): scripted
+// An existing client of the reference system, as docs/protocol.md tells how it behaves (its library, version 3.2.0): scripted
 // faults and all. What it must never meet is written down in `violations`; a test ends with looking there.
 //
 // What it does, and a well-made client would not:
