@@ -307,6 +307,8 @@ test('without a server: the countdown, queued and failed messages, in both theme
     await person.come();
     await person.say('is anybody here');
     await person.sees('is anybody here');
+    // Seen is not yet acked: the answer comes on its own.
+    await eventually(person, 'nothing is queued', async () => (await person.outgoing()).length === 0);
     people.push(person);
   }
   await server.kill();

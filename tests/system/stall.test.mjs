@@ -10,6 +10,9 @@ import { long, repository, withServer } from './lib/server.mjs';
 const driver = join(process.env.TERTULIA_BUILD ?? join(repository, 'build/dev'), 'stall_driver');
 const taskset = existsSync('/usr/bin/taskset') ? (core) => ['/usr/bin/taskset', '-c', String(core)] : () => [];
 const members = 2_000;
+// Above this the machine does not carry the load even while everybody reads, and a pair says nothing about stalls: void.
+const carriedP99UsMax = 100_000;
+const voidPairsMax = 2;
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /**
@@ -54,7 +57,16 @@ async function run(stallers) {
 
 test('two hundred members who do not read cost the server nothing, and the others feel nothing', async () => {
   const pairs = [];
-  for (let pair = 0; pair < (long ? 5 : 1); ++pair) pairs.push({ base: await run(0), stalled: await run(members / 10) });
+  let voidPairs = 0;
+  while (pairs.length < (long ? 5 : 1)) {
+    const base = await run(0);
+    if (base.othersP99Us > carriedP99UsMax) {
+      console.log(`# void: without stalls the p99 is ${base.othersP99Us} µs, this machine is too busy`);
+      assert.ok(++voidPairs <= voidPairsMax, `this machine does not carry ${members} members × 100 messages/s`);
+      continue;
+    }
+    pairs.push({ base, stalled: await run(members / 10) });
+  }
   for (const { base, stalled } of pairs) {
     assert.ok(stalled.leastBehind > 0, 'whoever does not read falls behind: else this shows nothing');
     assert.ok(stalled.kernelBytesMax <= 256 * 1024, `kernel memory of a staller: ${stalled.kernelBytesMax}`);
