@@ -1,7 +1,7 @@
-# tertulia_folder(NAME LIBS...): makes library tertulia_NAME of all *.cc in this folder, and one test program NAME_test
+# tertulia_folder(NAME LIBS...): makes library tertulia_NAME of all *.cc in this folder and the folders in it, and one test program NAME_test
 # of its *_test.cc. Folders named in LIBS are the ones it may include (always folders further up the list).
 function(tertulia_folder name)
-  file(GLOB sources CONFIGURE_DEPENDS *.cc)
+  file(GLOB sources CONFIGURE_DEPENDS *.cc */*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")

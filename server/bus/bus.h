@@ -30,6 +30,16 @@ class BusSubscriber {
   virtual void on_bus(const std::shared_ptr<const BusItem>& item) = 0;
 };
 
+// What a bus between nodes has to say about itself and the others.
+class BusWatcher {
+ public:
+  virtual ~BusWatcher() = default;
+  // A node's heartbeat; never this one's own.
+  virtual void bus_heard(const std::string& node) = 0;
+  // The connection is there (again), and all subscriptions with it: anything may have been missed until now.
+  virtual void bus_returned() = 0;
+};
+
 class Bus {
  public:
   virtual ~Bus() = default;
@@ -40,6 +50,20 @@ class Bus {
   virtual void unsubscribe(const std::string& room, BusSubscriber& subscriber) = 0;
   // To all subscribers of the room but `from`.
   virtual void publish(std::shared_ptr<const BusItem> item, const BusSubscriber& from) = 0;
+  // As publish, to all subscribers of the room: for what no shard of this node has seen happen.
+  virtual void publish(std::shared_ptr<const BusItem> item) = 0;
+
+  // --- several nodes; a bus within one process knows none ---
+
+  // Tells the watcher, on the executor. Null: nobody any more.
+  virtual void watch(BusWatcher* watcher, Executor* executor) {
+    (void)watcher;
+    (void)executor;
+  }
+  // Tells the other nodes that this one lives.
+  virtual void beat(const std::string& node) { (void)node; }
+  // What keeps it from working just now, in a sentence; empty: nothing.
+  virtual std::string trouble() const { return ""; }
 };
 
 }  // namespace tertulia

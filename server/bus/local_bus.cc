@@ -23,12 +23,12 @@ void LocalBus::unsubscribe(const std::string& room, BusSubscriber& subscriber) {
   if (found->second.empty()) rooms_.erase(found);
 }
 
-void LocalBus::publish(std::shared_ptr<const BusItem> item, const BusSubscriber& from) {
+void LocalBus::send(const std::shared_ptr<const BusItem>& item, const BusSubscriber* from) {
   const std::lock_guard lock(mutex_);
   const auto found = rooms_.find(item->room);
   if (found == rooms_.end()) return;
   for (const Line& line : found->second) {
-    if (line.subscriber == &from) continue;
+    if (line.subscriber == from) continue;
     if (line.pending->load(std::memory_order_relaxed) >= pending_max_) {
       dropped_.fetch_add(1, std::memory_order_relaxed);
       continue;

@@ -23,11 +23,14 @@ class LocalBus final : public Bus {
 
   void subscribe(const std::string& room, BusSubscriber& subscriber, Function<void()> ready) override;
   void unsubscribe(const std::string& room, BusSubscriber& subscriber) override;
-  void publish(std::shared_ptr<const BusItem> item, const BusSubscriber& from) override;
+  void publish(std::shared_ptr<const BusItem> item, const BusSubscriber& from) override { send(item, &from); }
+  void publish(std::shared_ptr<const BusItem> item) override { send(item, nullptr); }
 
   uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
 
  private:
+  void send(const std::shared_ptr<const BusItem>& item, const BusSubscriber* from);
+
   struct Line {
     BusSubscriber* subscriber;
     std::shared_ptr<std::atomic<size_t>> pending;

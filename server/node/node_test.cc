@@ -213,7 +213,7 @@ TEST(Node, NobodyIsToldOfSomebodyWhoComesBackJustAfterAStart) {
   World w({}, 2, true);
   Message said{.uuid = "x", .user_id = "u", .user_name = "U", .text = "before the restart", .id_json = "1"};
   std::string held;
-  w.store->append("plaza", {said}, *w.loops[0],
+  w.store->append("plaza", {0, chain_start("plaza")}, {said}, *w.loops[0],
                   [&](AppendResult result) { held = position_text(result.each[0].position); });
   w.run();
   const auto watcher = w.connect(Dialect::v2, 1), back = w.connect(Dialect::v2), newcomer = w.connect(Dialect::v2);

@@ -203,7 +203,7 @@ void RoomHost::submit(Pending pending) {
 
 void RoomHost::append(std::vector<Message> messages) {
   shard_.context().store.append(
-      room_name(), std::move(messages), shard_.executor(), later([](RoomHost& host, AppendResult result) {
+      room_name(), log_.head(), std::move(messages), shard_.executor(), later([](RoomHost& host, AppendResult result) {
         if (result.status != AppendResult::Status::done)
           host.shard_.context().log.limited(LogLevel::warn, 1, "store", "messages wait", {{"reason", result.reason}});
         host.log_.append_done(result, host.shard_.now_us());

@@ -24,9 +24,10 @@ struct Appended {
 
 struct AppendResult {
   enum class Status : uint8_t {
-    done,     // durable; one entry of `each` for every message, in order
-    not_now,  // nothing was appended: full, read-only, away. The caller keeps the messages and tries again
-    fenced,   // nothing was appended: this node's lease is gone
+    done,          // durable; one entry of `each` for every message, in order
+    not_now,       // nothing was appended: full, read-only, away. The caller keeps the messages and tries again
+    fenced,        // nothing was appended: this node's lease is gone
+    does_not_fit,  // nothing was appended: the log does not contain the position that the caller holds
   };
   Status status = Status::not_now;
   std::vector<Appended> each;

@@ -21,9 +21,9 @@ Position MemoryStore::head_of(const std::string& room, const Log* log) const {
   return log->rows.back().position();
 }
 
-void MemoryStore::append(std::string room, std::vector<Message> messages, Executor& executor,
+void MemoryStore::append(std::string room, Position known, std::vector<Message> messages, Executor& executor,
                          Callback<AppendResult> done) {
-  AppendResult result = append_now(room, std::move(messages));
+  AppendResult result = append_now(room, known, std::move(messages));
   answer(executor, std::move(done), std::move(result));
 }
 
@@ -32,11 +32,22 @@ void MemoryStore::be_away(bool away) {
   away_ = away;
 }
 
-AppendResult MemoryStore::append_now(const std::string& room, std::vector<Message> messages) {
+bool MemoryStore::contains(const std::string& room, const Log* log, const Position& position) const {
+  if (position.sequence == 0) return position.chain == chain_start(room);
+  if (log == nullptr || position.sequence > log->rows.size()) return false;
+  return log->rows[position.sequence - 1].chain == position.chain;
+}
+
+AppendResult MemoryStore::append_now(const std::string& room, const Position& known, std::vector<Message> messages) {
   std::lock_guard lock(mutex_);
   AppendResult result;
   if (away_) {
     result.reason = "away, for a test";
+    return result;
+  }
+  if (!contains(room, log_of(room), known)) {
+    result.status = AppendResult::Status::does_not_fit;
+    result.reason = "the log does not contain the position held";
     return result;
   }
   result.status = AppendResult::Status::done;
@@ -99,16 +110,9 @@ void MemoryStore::read(std::string room, Position after, size_t limit, size_t by
     std::lock_guard lock(mutex_);
     const Log* log = log_of(room);
     Position head = head_of(room, log);
-    const Chain* there = nullptr;
-    const Chain start = chain_start(room);
-    if (after.sequence == 0) {
-      there = &start;
-    } else if (after.sequence <= head.sequence) {
-      there = &log->rows[after.sequence - 1].chain;
-    }
     if (away_) {
       result.status = Rows::Status::not_now;
-    } else if (there == nullptr || *there != after.chain) {
+    } else if (!contains(room, log, after)) {
       result.status = Rows::Status::does_not_fit;
       result.head = head;
     } else if (log == nullptr) {
@@ -161,6 +165,19 @@ void MemoryStore::find(std::string room, std::string uuid, Executor& executor, C
     }
   }
   answer(executor, std::move(done), std::move(result));
+}
+
+void MemoryStore::heads(std::vector<std::string> rooms, Executor& executor,
+                        Callback<std::optional<std::vector<Position>>> done) {
+  std::optional<std::vector<Position>> heads;
+  {
+    std::lock_guard lock(mutex_);
+    if (!away_) {
+      heads.emplace();
+      for (const std::string& room : rooms) heads->push_back(head_of(room, log_of(room)));
+    }
+  }
+  answer(executor, std::move(done), std::move(heads));
 }
 
 void MemoryStore::mark_read(std::string room, std::string user_id, Sequence sequence) {

@@ -22,7 +22,7 @@ class MemoryStore final : public Store {
   MemoryStore(const StoreOptions& options, const Clock& clock);
   ~MemoryStore() override;
 
-  void append(std::string room, std::vector<Message> messages, Executor& executor,
+  void append(std::string room, Position known, std::vector<Message> messages, Executor& executor,
               Callback<AppendResult> done) override;
   void read(std::string room, Position after, size_t limit, size_t bytes_max, Executor& executor,
             Callback<Rows> done) override;
@@ -30,6 +30,8 @@ class MemoryStore final : public Store {
   void read_range(std::string room, Sequence sequence, bool backwards, size_t limit, size_t bytes_max,
                   Executor& executor, Callback<Rows> done) override;
   void find(std::string room, std::string uuid, Executor& executor, Callback<Rows> done) override;
+  void heads(std::vector<std::string> rooms, Executor& executor,
+             Callback<std::optional<std::vector<Position>>> done) override;
   void mark_read(std::string room, std::string user_id, Sequence sequence) override;
   void read_marker(std::string room, std::string user_id, Executor& executor,
                    Callback<std::optional<Sequence>> done) override;
@@ -64,7 +66,9 @@ class MemoryStore final : public Store {
                   size_t bytes_max);
   Position head_of(const std::string& room, const Log* log) const;
   const Log* log_of(const std::string& room) const;
-  AppendResult append_now(const std::string& room, std::vector<Message> messages);
+  AppendResult append_now(const std::string& room, const Position& known, std::vector<Message> messages);
+  // The log contains this position.
+  bool contains(const std::string& room, const Log* log, const Position& position) const;
 
   StoreMetrics own_metrics_;
   StoreMetrics& metrics_;

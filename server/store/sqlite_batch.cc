@@ -116,6 +116,11 @@ Batch::Pass Batch::pass(const std::vector<BatchItem*>& items, const Markers& mar
       Pass failed = fail(code, reason);
       return failed == Pass::again ? Pass::not_now : failed;
     }
+    // Only this writer adds rows, so a log that has become another one has become shorter, or ends otherwise; what lies
+    // below the head is not looked at again.
+    const Position& known = item->known;
+    item->fits = known.sequence < room->work.sequence || known == room->work;
+    if (!item->fits) continue;
     for (size_t i = 0; i < item->messages.size(); ++i) {
       const Message& message = item->messages[i];
       Appended& one = item->each.emplace_back();

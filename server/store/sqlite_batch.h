@@ -29,6 +29,8 @@ using Markers = std::map<std::pair<std::string, std::string>, Sequence>;
 // What one call of append() wants.
 struct BatchItem {
   std::string room;
+  Position known;    // the log must contain it
+  bool fits = true;  // false: it does not, and nothing was appended
   std::vector<Message> messages;
   std::vector<Appended> each;     // the answers
   std::vector<Appended> planned;  // the answers of an attempt whose outcome is unknown; empty if there was none

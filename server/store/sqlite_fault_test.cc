@@ -63,7 +63,7 @@ struct World {
   }
   // An append that is not waited for; its answer comes into `later`.
   void starts_to_say(const std::string& room, const std::string& uuid, const std::string& text) {
-    store->append(room, one(text_message(uuid, "ana", text)), caller->loop(),
+    store->append(room, {0, chain_start(room)}, one(text_message(uuid, "ana", text)), caller->loop(),
                   [this](AppendResult result) { later.push_back(std::move(result)); });
   }
   bool answered(size_t count) {
@@ -104,7 +104,8 @@ TEST_P(SqlitePoison, OneOfAHundredIsRefusedAndTheOthersCommitWithinASecond) {
       const bool bad = room == 4 && i == 6;
       batch.push_back(text_message(std::to_string(i), "ana", bad ? "poison" : std::to_string(i)));
     }
-    w.store->append("room" + std::to_string(room), std::move(batch), w.caller->loop(), [&, room](AppendResult result) {
+    const std::string name = "room" + std::to_string(room);
+    w.store->append(name, {0, chain_start(name)}, std::move(batch), w.caller->loop(), [&, room](AppendResult result) {
       answers[static_cast<size_t>(room)] = std::move(result);
       ++answers_count;
     });

@@ -208,6 +208,20 @@ Rows ReadConnection::find(const std::string& room, const std::string& uuid, int6
   return result;
 }
 
+std::optional<std::vector<Position>> ReadConnection::heads(const std::vector<std::string>& rooms, int64_t entry_max) {
+  if (!ready()) return std::nullopt;
+  std::vector<Position> heads;
+  heads.reserve(rooms.size());
+  for (const std::string& room : rooms) {
+    const std::optional<int64_t> id = room_id(room);
+    if (!id || !head(room, *id, entry_max, heads.emplace_back())) {
+      trouble();
+      return std::nullopt;
+    }
+  }
+  return heads;
+}
+
 std::optional<std::vector<Sequence>> ReadConnection::markers(const std::string& room,
                                                              const std::vector<std::string>& users) {
   if (!ready()) return std::nullopt;

@@ -40,6 +40,8 @@ class ReadConnection {
   Rows range(const std::string& room, Sequence sequence, bool backwards, size_t limit, size_t bytes_max,
              int64_t entry_max);
   Rows find(const std::string& room, const std::string& uuid, int64_t entry_max);
+  // In the order asked; nothing: trouble.
+  std::optional<std::vector<Position>> heads(const std::vector<std::string>& rooms, int64_t entry_max);
   // The markers of these users, 0 where there is none; nothing: trouble.
   std::optional<std::vector<Sequence>> markers(const std::string& room, const std::vector<std::string>& users);
 

@@ -49,9 +49,9 @@ void SqliteStore::stop(bool empty) {
   if (!error.empty() && options_.log != nullptr) options_.log->warn("store", "ended", {{"reason", error}});
 }
 
-void SqliteStore::append(std::string room, std::vector<Message> messages, Executor& executor,
+void SqliteStore::append(std::string room, Position known, std::vector<Message> messages, Executor& executor,
                          Callback<AppendResult> done) {
-  writer_.append(std::move(room), std::move(messages), executor, std::move(done));
+  writer_.append(std::move(room), known, std::move(messages), executor, std::move(done));
 }
 
 void SqliteStore::note_trouble(sqlite::ReadConnection& reader) {
@@ -99,6 +99,16 @@ void SqliteStore::find(std::string room, std::string uuid, Executor& executor, C
             [room = std::move(room), uuid = std::move(uuid)](sqlite::ReadConnection& reader, int64_t entry_max) {
               return reader.find(room, uuid, entry_max);
             });
+}
+
+void SqliteStore::heads(std::vector<std::string> rooms, Executor& executor,
+                        Callback<std::optional<std::vector<Position>>> done) {
+  readers_.post([this, &executor, rooms = std::move(rooms), done = std::move(done)](sqlite::ReadConnection& reader,
+                                                                                    int64_t entry_max) mutable {
+    std::optional<std::vector<Position>> heads = reader.heads(rooms, entry_max);
+    if (!heads) note_trouble(reader);
+    answer(executor, std::move(done), std::move(heads));
+  });
 }
 
 void SqliteStore::mark_read(std::string room, std::string user_id, Sequence sequence) {

@@ -22,7 +22,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] static OpenedStore open(const std::string& data_dir, const StoreOptions& options, const Clock& clock);
   ~SqliteStore() override;
 
-  void append(std::string room, std::vector<Message> messages, Executor& executor,
+  void append(std::string room, Position known, std::vector<Message> messages, Executor& executor,
               Callback<AppendResult> done) override;
   void read(std::string room, Position after, size_t limit, size_t bytes_max, Executor& executor,
             Callback<Rows> done) override;
@@ -30,6 +30,8 @@ class SqliteStore final : public Store {
   void read_range(std::string room, Sequence sequence, bool backwards, size_t limit, size_t bytes_max,
                   Executor& executor, Callback<Rows> done) override;
   void find(std::string room, std::string uuid, Executor& executor, Callback<Rows> done) override;
+  void heads(std::vector<std::string> rooms, Executor& executor,
+             Callback<std::optional<std::vector<Position>>> done) override;
   void mark_read(std::string room, std::string user_id, Sequence sequence) override;
   void read_marker(std::string room, std::string user_id, Executor& executor,
                    Callback<std::optional<Sequence>> done) override;

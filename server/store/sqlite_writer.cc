@@ -121,12 +121,14 @@ bool Writer::stop() {
   return whole;
 }
 
-void Writer::append(std::string room, std::vector<Message> messages, Executor& executor, Callback<AppendResult> done) {
+void Writer::append(std::string room, const Position& known, std::vector<Message> messages, Executor& executor,
+                    Callback<AppendResult> done) {
   std::lock_guard lock(mutex_);
   if (stopping_) return;
   if (jobs_.empty()) wake_.notify_all();
   Job& job = jobs_.emplace_back();
   job.item.room = std::move(room);
+  job.item.known = known;
   job.item.messages = std::move(messages);
   job.executor = &executor;
   job.done = std::move(done);
@@ -246,7 +248,10 @@ void Writer::answer_all(std::vector<Job>& jobs, BatchOutcome outcome, const std:
   for (Job& job : jobs) {
     if (!job.done) continue;
     AppendResult result;
-    if (outcome == BatchOutcome::committed) {
+    if (outcome == BatchOutcome::committed && !job.item.fits) {
+      result.status = AppendResult::Status::does_not_fit;
+      result.reason = "the log does not contain the position held";
+    } else if (outcome == BatchOutcome::committed) {
       result.status = AppendResult::Status::done;
       result.each = std::move(job.item.each);
     } else {

@@ -39,7 +39,8 @@ class Writer {
   // Writes what waits and closes. True: everything is in the database, and the log is empty.
   bool stop();
 
-  void append(std::string room, std::vector<Message> messages, Executor& executor, Callback<AppendResult> done);
+  void append(std::string room, const Position& known, std::vector<Message> messages, Executor& executor,
+              Callback<AppendResult> done);
   void mark_read(const std::string& room, const std::string& user_id, Sequence sequence);
   // 0 if nothing is pending.
   Sequence pending_marker(const std::string& room, const std::string& user_id);

@@ -63,6 +63,19 @@ struct MemberList {
 template <class T>
 using Callback = Function<void(T)>;
 
+// What a store with several nodes has to say without being asked.
+class StoreWatcher {
+ public:
+  virtual ~StoreWatcher() = default;
+  // It was away, or another server answers now: what the shards hold is to be compared with its heads.
+  virtual void store_returned() = 0;
+  // A user has left of whom no session of this node says so: his node died, and the name's grace has passed.
+  virtual void departed(const std::string& room, const std::string& user_id, const std::string& user_name,
+                        uint64_t members_count) = 0;
+  // This node's lease was lost, and meanwhile somebody else has taken the name: its sessions here are to be closed.
+  virtual void name_lost(const std::string& room, const std::string& name_folded, const std::string& user_id) = 0;
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -70,8 +83,9 @@ class Store {
   // --- logs ---
 
   // Appends messages to one room's log, in order, behind its head; new ones without a gap, repeats in their first
-  // place. Batches that wait together, of whatever rooms, share one commit.
-  virtual void append(std::string room, std::vector<Message> messages, Executor& executor,
+  // place. Batches that wait together, of whatever rooms, share one commit. `known`: a position that the caller holds;
+  // a log that does not contain it is another past, and nothing is appended to it.
+  virtual void append(std::string room, Position known, std::vector<Message> messages, Executor& executor,
                       Callback<AppendResult> done) = 0;
 
   // Rows that continue `after`, at most `limit` and about `bytes_max` (at least one if there is one). The row at
@@ -89,6 +103,21 @@ class Store {
 
   // The row with this uuid, or none.
   virtual void find(std::string room, std::string uuid, Executor& executor, Callback<Rows> done) = 0;
+
+  // In the order asked; nothing: the store is away.
+  virtual void heads(std::vector<std::string> rooms, Executor& executor,
+                     Callback<std::optional<std::vector<Position>>> done) = 0;
+
+  // Does the log contain this position? Judged on a connection on which something has been committed after this call,
+  // so neither a deposed primary nor a lagging reader can say no. Rows are not filled; does_not_fit is final.
+  virtual void confirm(std::string room, Position position, Executor& executor, Callback<Rows> done) {
+    read(std::move(room), position, 1, 1, executor, std::move(done));  // right for a store that only one node has
+  }
+  // The bus has told of this position: it was committed cleanly, so reads up to it need no further proof.
+  virtual void heard(const std::string& room, const Position& position) {
+    (void)room;
+    (void)position;
+  }
 
   // --- read markers: may be lost for the last second ---
 
@@ -117,6 +146,22 @@ class Store {
   virtual void members(std::string room, std::string after, size_t limit, Executor& executor,
                        Callback<MemberList> done) = 0;
   virtual void members_count(std::string room, Executor& executor, Callback<uint64_t> done) = 0;
+
+  // --- several nodes on one store; a store that one node has alone knows none ---
+
+  // Tells the watcher, on the executor, until stop(). Null: nobody any more. To be set before the first claim.
+  virtual void watch(StoreWatcher* watcher, Executor* executor) {
+    (void)watcher;
+    (void)executor;
+  }
+  // The node as its lease names it; new after a lost lease. Empty: there are no leases.
+  virtual std::string node() const { return ""; }
+  // Other nodes whose leases are alive, as far as known.
+  virtual std::vector<std::string> peers() const { return {}; }
+  // False: this node's lease is in doubt, so it must not speak in the names of its members.
+  virtual bool may_speak() const { return true; }
+  // What keeps it from working just now, in a sentence; empty: nothing.
+  virtual std::string trouble() const { return ""; }
 
   // Finishes what is queued, makes it durable and closes. `empty`: no user is present; if no name waits in its grace
   // either, none need be kept over the restart. Blocks. Called once, at the end.

@@ -38,6 +38,10 @@ struct StoreOptions {
   Log* log = nullptr;               // none: silent. Outlives the store
   StoreMetrics* metrics = nullptr;  // none: not counted. Outlives the store
 
+  // Of a store with several nodes.
+  int64_t lease_ms = 6'000;        // a peer whose lease was not renewed for so long is declared dead
+  int64_t lease_renew_ms = 2'000;  // so often it is renewed
+
   // SQLite's; each with what it costs.
   uint32_t transaction_rows_max = 4'096;     // a commit holds up whatever comes behind it
   uint32_t transaction_bytes_max = 8 << 20;  // of messages; the write-ahead log grows by about three times as much

@@ -106,8 +106,11 @@ class Caller {
   explicit Caller(Store& store) : store_(store) {}
 
   AppendResult append(const std::string& room, std::vector<Message> messages) {
+    return append_behind(room, {0, chain_start(room)}, std::move(messages));
+  }
+  AppendResult append_behind(const std::string& room, const Position& known, std::vector<Message> messages) {
     return wait<AppendResult>(
-        [&](Callback<AppendResult> done) { store_.append(room, std::move(messages), loop_, std::move(done)); });
+        [&](Callback<AppendResult> done) { store_.append(room, known, std::move(messages), loop_, std::move(done)); });
   }
   AppendResult says(const std::string& room, const std::string& uuid, const std::string& text,
                     const std::string& user = "ana") {
@@ -136,6 +139,13 @@ class Caller {
   }
   Rows find(const std::string& room, const std::string& uuid) {
     return wait<Rows>([&](Callback<Rows> done) { store_.find(room, uuid, loop_, std::move(done)); });
+  }
+  std::optional<std::vector<Position>> heads(const std::vector<std::string>& rooms) {
+    return wait<std::optional<std::vector<Position>>>(
+        [&](Callback<std::optional<std::vector<Position>>> done) { store_.heads(rooms, loop_, std::move(done)); });
+  }
+  Rows confirm(const std::string& room, const Position& position) {
+    return wait<Rows>([&](Callback<Rows> done) { store_.confirm(room, position, loop_, std::move(done)); });
   }
   std::optional<Sequence> marker(const std::string& room, const std::string& user) {
     return wait<std::optional<Sequence>>(

@@ -163,6 +163,40 @@ TEST_P(StoreSuite, AMessageThatTheStoreNeverTakesIsRefusedAloneAndTheOthersStand
   EXPECT_EQ(call().says("new room", "q", "fine").each[0].position.sequence, 1u);
 }
 
+TEST_P(StoreSuite, NothingIsAppendedToALogThatLacksWhatItsWriterHolds) {
+  fill("plaza", 3);
+  const Position head = call().last("plaza", 1).head;
+  Position another = head;
+  another.chain.bytes[0] ^= 1;
+  for (const Position& wrong : {another, Position{4, head.chain}, Position{9, {}}}) {
+    AppendResult result = call().append_behind("plaza", wrong, one(text_message("x", "ana", "x")));
+    EXPECT_EQ(result.status, AppendResult::Status::does_not_fit);
+  }
+  EXPECT_EQ(call().last("plaza", 1).head, head);
+  EXPECT_EQ(call().append_behind("plaza", head, one(text_message("y", "ana", "y"))).status, kDone);
+  const Position older = call().range("plaza", 2, false, 1).rows.front().before();
+  EXPECT_EQ(call().append_behind("plaza", older, one(text_message("z", "ana", "z"))).each.at(0).position.sequence, 5u);
+}
+
+TEST_P(StoreSuite, HeadsAreToldInTheOrderAsked) {
+  fill("a", 2);
+  fill("b", 3);
+  const std::optional<std::vector<Position>> heads = call().heads({"b", "nobody's", "a"});
+  ASSERT_TRUE(heads);
+  ASSERT_EQ(heads->size(), 3u);
+  EXPECT_EQ(heads->at(0), call().last("b", 1).head);
+  EXPECT_EQ(heads->at(1), (Position{0, chain_start("nobody's")}));
+  EXPECT_EQ(heads->at(2), call().last("a", 1).head);
+}
+
+TEST_P(StoreSuite, APositionIsConfirmedOrNot) {
+  fill("plaza", 2);
+  const Position head = call().last("plaza", 1).head;
+  EXPECT_EQ(call().confirm("plaza", head).status, kOk);
+  EXPECT_EQ(call().confirm("plaza", {0, chain_start("plaza")}).status, kOk);
+  EXPECT_EQ(call().confirm("plaza", {3, head.chain}).status, Rows::Status::does_not_fit);
+}
+
 TEST_P(StoreSuite, AnEmptyBatchIsAnswered) {
   AppendResult result = call().append("plaza", {});
   EXPECT_EQ(result.status, kDone);
@@ -398,8 +432,9 @@ TEST_P(StoreSuite, WhatWaitsTogetherSharesCommits) {
   const bool dawdles = under_test_->dawdle();
   int answered = 0;
   for (int i = 0; i < kMessages; ++i) {
-    store().append("room" + std::to_string(i % 50), one(text_message("u" + std::to_string(i), "ana", "x")),
-                   call().loop(), [&](AppendResult result) {
+    const std::string room = "room" + std::to_string(i % 50);
+    store().append(room, {0, chain_start(room)}, one(text_message("u" + std::to_string(i), "ana", "x")), call().loop(),
+                   [&](AppendResult result) {
                      EXPECT_EQ(result.status, kDone);
                      EXPECT_EQ(result.each.at(0).position.sequence, static_cast<Sequence>(answered / 50 + 1));
                      ++answered;

@@ -79,22 +79,23 @@ class Clients {
     std::vector<Message> messages;
     for (int k : batch) messages.push_back(message_of(k));
     in_flight_ += static_cast<int>(batch.size());
-    store_.append(room_of(room), std::move(messages), loop_, [this, room, batch](AppendResult result) {
-      in_flight_ -= static_cast<int>(batch.size());
-      if (result.status != AppendResult::Status::done) return append(room, batch);
-      for (size_t i = 0; i < batch.size(); ++i) {
-        const Appended& each = result.each[i];
-        if (each.kind != Appended::Kind::added && each.kind != Appended::Kind::repeated) {
-          std::fprintf(stderr, "message %d was not taken: %s\n", batch[i], each.reason.c_str());
-          error_ = 4;
-          return;
-        }
-        pen_.acked(batch[i], each.position);
-        ++answers_;
-      }
-      if (random_.below(4) == 0) read(room);
-      send(room);
-    });
+    store_.append(room_of(room), {0, chain_start(room_of(room))}, std::move(messages), loop_,
+                  [this, room, batch](AppendResult result) {
+                    in_flight_ -= static_cast<int>(batch.size());
+                    if (result.status != AppendResult::Status::done) return append(room, batch);
+                    for (size_t i = 0; i < batch.size(); ++i) {
+                      const Appended& each = result.each[i];
+                      if (each.kind != Appended::Kind::added && each.kind != Appended::Kind::repeated) {
+                        std::fprintf(stderr, "message %d was not taken: %s\n", batch[i], each.reason.c_str());
+                        error_ = 4;
+                        return;
+                      }
+                      pen_.acked(batch[i], each.position);
+                      ++answers_;
+                    }
+                    if (random_.below(4) == 0) read(room);
+                    send(room);
+                  });
   }
 
   void read(int room) {
