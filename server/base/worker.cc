@@ -5,17 +5,36 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <future>
 #include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
 
 namespace tertulia {
+
+bool Worker::run(Function<void()> task) {
+  // A task that is destroyed unrun says so too, or its caller would wait for ever.
+  struct Ended {
+    std::promise<bool> promise;
+    bool ran = false;
+    ~Ended() { promise.set_value(ran); }
+  };
+  auto ended = std::make_unique<Ended>();
+  std::future<bool> result = ended->promise.get_future();
+  post([ended = std::move(ended), task = std::move(task)]() mutable {
+    task();
+    ended->ran = true;
+    ended.reset();
+  });
+  return result.get();
+}
+
 namespace {
 
 class ThreadWorker final : public Worker {
  public:
-  explicit ThreadWorker(const std::string& name) : thread_([this] { run(); }) {
+  explicit ThreadWorker(const std::string& name) : thread_([this] { loop(); }) {
     ::pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
   }
   ~ThreadWorker() override { stop(); }
@@ -52,7 +71,7 @@ class ThreadWorker final : public Worker {
  private:
   using Time = std::chrono::steady_clock;
 
-  void run() {
+  void loop() {
     std::unique_lock lock(mutex_);
     for (;;) {
       while (!stopping_ && !later_.empty() && later_.begin()->first <= Time::now()) {

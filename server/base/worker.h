@@ -1,8 +1,8 @@
 // A thread that may block, for libraries that block: a database's, a message bus's. In tests a fiber of one thread,
 // with time and chance given by the test.
 //
-// Tasks run one after another, in the order posted. Thread: post() and post_after() from any; pause_us() and stopping()
-// only from inside a task. Ends: stop(), or the destructor, which calls it.
+// Tasks run one after another, in the order posted. Thread: post(), post_after() and run() from any; pause_us() and
+// stopping() only from inside a task. Ends: stop(), or the destructor, which calls it.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,9 @@ class Worker : public Executor {
  public:
   // Runs the task when so much time has passed, or soon after; never, if the worker ends before.
   virtual void post_after(int64_t us, Function<void()> task) = 0;
+  // Runs the task and waits for its end: for whoever starts things, never from inside a task. False: the worker is
+  // stopping, and the task was not run.
+  virtual bool run(Function<void()> task);
   // Waits, at most until the worker is told to stop. False: it is stopping, so what cannot end soon must give up.
   virtual bool pause_us(int64_t us) = 0;
   virtual bool stopping() const = 0;

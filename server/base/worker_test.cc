@@ -55,5 +55,16 @@ TEST(Worker, APauseThatRunsOutSaysSo) {
   EXPECT_EQ(result, 1);
 }
 
+TEST(Worker, WhoeverRunsATaskHasWaitedForItsEndAndIsToldWhenItIsTooLate) {
+  ThreadWorkers workers;
+  const std::unique_ptr<Worker> worker = workers.make("worker");
+  int ran = 0;
+  EXPECT_TRUE(worker->run([&] { ran = worker->pause_us(1'000) ? 1 : 2; }));
+  EXPECT_EQ(ran, 1);
+  worker->stop();
+  EXPECT_FALSE(worker->run([&] { ran = 3; }));
+  EXPECT_EQ(ran, 1);
+}
+
 }  // namespace
 }  // namespace tertulia
