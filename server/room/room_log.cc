@@ -193,6 +193,9 @@ void RoomLog::append_done(const AppendResult& result, int64_t now_us) {
   CHECK(append_open_, "the store answers an append once");
   append_open_ = false;
   if (result.status != AppendResult::Status::done) {
+    // The batch stays as it is, whatever kept it: its messages were decided nowhere. If the log is another one, the
+    // host finds out whether that is so for good, and what is held here is given up before it goes again, or fits then.
+    if (result.status == AppendResult::Status::does_not_fit) host_.contradicted(head().sequence);
     retry_delay_us_ = retry_delay_us_ == 0 ? limits_.retry_min_us : std::min(retry_delay_us_ * 2, limits_.retry_max_us);
     retry_at_us_ = now_us + retry_delay_us_;
     host_.wake_at(retry_at_us_);

@@ -5,7 +5,8 @@
 //
 // One rule takes whatever grows the log, our own appends too: message n+1 only after n, and only if its chain continues
 // ours. What is ahead of a gap is kept a short while for the bus to fill the gap; then the gap is read from the store.
-// What the store cannot take now waits, in order; nothing is dropped.
+// What the store cannot take now waits, in order; nothing is dropped. So does what it does not take because its log is
+// not the one held here.
 // Pure: acts through its Host and is told the time. Thread: the shard's. Memory: the tail, what is ahead (bounded), and
 // what waits (the caller stops reading senders by waiting_bytes()).
 #pragma once

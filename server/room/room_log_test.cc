@@ -68,7 +68,10 @@ struct ShardModel : RoomLog::Host {
   }
   void grew() override { ++grown; }
   void wake_at(int64_t us) override { wake_us = wake_us == 0 ? us : std::min(wake_us, us); }
-  void contradicted(Sequence) override { ++contradictions; }
+  void contradicted(Sequence sequence) override {
+    ++contradictions;
+    contradicted_at = sequence;
+  }
 
   void says(const std::string& uuid, const std::string& text, uint64_t session = 1) {
     Pending pending;
@@ -93,6 +96,7 @@ struct ShardModel : RoomLog::Host {
   std::vector<std::shared_ptr<const LogPiece>> published;
   std::vector<std::pair<std::string, Appended::Kind>> decisions;
   int grown = 0, contradictions = 0;
+  Sequence contradicted_at = 0;
   int64_t wake_us = 0;
   RoomLog log;
 };
@@ -143,6 +147,30 @@ TEST_F(RoomLogTest, WhatTheStoreCannotTakeNowGoesAgainInTheSameOrder) {
   std::string said;
   for (const Row& row : store.rows) said += row.message.uuid;
   EXPECT_EQ(said, "abc");
+}
+
+TEST_F(RoomLogTest, WhatDoesNotFitTheStoresLogStaysQueuedIsSuspectedAndGoesAgainInTheSameOrder) {
+  shard.says("a", "one");
+  shard.store_answers(store);
+  shard.says("b", "two");
+  shard.says("c", "three");
+  shard.appending.reset();
+  shard.log.append_done({AppendResult::Status::does_not_fit, {}, "another past"}, 1);
+  EXPECT_EQ(shard.contradictions, 1);
+  EXPECT_EQ(shard.contradicted_at, 1u) << "what is suspected is the position that was held";
+  EXPECT_TRUE(shard.log.held_up());
+  EXPECT_EQ(shard.log.waiting_count(), 2u);
+  EXPECT_EQ(shard.decisions.size(), 1u) << "nobody is told anything";
+  shard.says("d", "four");
+  EXPECT_FALSE(shard.appending) << "nothing overtakes what waits";
+  shard.log.tick(shard.wake_us);
+  ASSERT_TRUE(shard.appending);
+  EXPECT_EQ(shard.appending->size(), 1u) << "the batch that was with the store goes again, unchanged";
+  while (shard.appending) shard.store_answers(store);
+  std::string said;
+  for (const Row& row : store.rows) said += row.message.uuid;
+  EXPECT_EQ(said, "abcd");
+  EXPECT_EQ(shard.log.waiting_bytes(), 0u);
 }
 
 TEST_F(RoomLogTest, ARefusedMessageHoldsUpNobody) {
