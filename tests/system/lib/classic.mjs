@@ -46,6 +46,8 @@ export class ClassicClient extends EventEmitter {
     this.received = new Map();
     /** Every message event raised, repeats too. @type {{socket: number, push: Push}[]} */
     this.events = [];
+    /** The pushes by their text: who comes back is told everything again, and that often. @type {Map<string, Push>} */
+    this.pushes = new Map();
     /** @type {string[]} */ this.newUsers = [];
     /** Errors about anything. @type {{code: number, message: string, id: unknown}[]} */
     this.errors = [];
@@ -219,6 +221,9 @@ export class ClassicClient extends EventEmitter {
   /** @param {number} socket @param {Push} push @param {string} text */
   #message(socket, push, text) {
     const { uuid, userId, ack } = push.params;
+    const known = this.pushes.get(text);
+    if (known) push = known;
+    else this.pushes.set(text, push);
     if (push.id === undefined || ack !== true || typeof push._id !== 'string') this.violations.push(`no push: ${text}`);
     this.events.push({ socket, push });
     if (userId === this.userId) {

@@ -17,6 +17,16 @@ export const WebSocket = require('ws');
 
 /** @typedef {import('../../checker/checker.mjs').Story} Story */
 
+// Everybody in a room sees the same messages: one copy of each will do, or long runs do not fit into memory.
+/** @type {Map<string, any>} */ const copies = new Map();
+function oneCopy(message) {
+  const known = copies.get(message.position);
+  if (known && Object.keys(known).length === Object.keys(message).length && Object.keys(known).every((key) => known[key] === message[key]))
+    return known;
+  copies.set(message.position, message);
+  return message;
+}
+
 export class LibraryPerson {
   /** How often it has been up to date after coming (back). */
   lives = 0;
@@ -37,7 +47,7 @@ export class LibraryPerson {
     this.options = { userName: name, userKey, lastMessageId };
     const { events } = this.story;
     events.push({ kind: 'began', room, after: lastMessageId ?? null });
-    this.room.on('message', (message) => events.push({ kind: 'saw', room, message }));
+    this.room.on('message', (message) => events.push({ kind: 'saw', room, message: oneCopy(message) }));
     this.room.on('reset', () => { ++this.resets; events.push({ kind: 'reset', room }); });
     this.room.on('skipped', ({ after, before }) => events.push({ kind: 'skipped', room, after, before }));
     this.room.on('sent', ({ uuid, sequence, position }) => events.push({ kind: 'acked', room, uuid, sequence, position }));
@@ -118,13 +128,19 @@ export class ClassicPerson {
     this.client = new ClassicClient({ address, userName: name, reconnectAfterMs });
     const { events } = this.story;
     this.client.on('connected', () => events.push({ kind: 'began', room, after: this.client.lastMessageId }));
+    // A push that comes again is the same object, and tells the same events.
+    /** @type {Map<object, object[]>} */ const told = new Map();
     this.client.on('message', (push) => {
-      const { params, method, sequence, _id: position } = push;
-      const { uuid, userId, userName, text, date, sentAt, roomName } = params;
-      events.push({ kind: 'saw', room: roomName, message: { method, sequence, position, uuid, userId, userName, text, date, sentAt } });
-      if (userId === this.client.userId) events.push({ kind: 'acked', room: roomName, uuid });
+      if (!told.has(push)) {
+        const { params, method, sequence, _id: position } = push;
+        const { uuid, userId, userName, text, date, sentAt, roomName } = params;
+        const message = oneCopy({ method, sequence, position, uuid, userId, userName, text, date, sentAt });
+        const saw = { kind: 'saw', room: roomName, message };
+        told.set(push, userId === this.client.userId ? [saw, { kind: 'acked', room: roomName, uuid }] : [saw]);
+      }
+      events.push(...told.get(push));
       this.heardOn = this.client.socketsOpened - 1;
-      this.at = Math.max(this.at, sequence);
+      this.at = Math.max(this.at, push.sequence);
     });
   }
 

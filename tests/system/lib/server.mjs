@@ -2,7 +2,7 @@
 // the same ports and the same directory. Its log is kept, and shown when a test fails.
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -24,10 +24,32 @@ const endWithinMs = 20_000;
 /** Below the range from which the kernel gives ports to connections, so that nobody gets ours between kill and start. */
 const [portMin, portMax] = [20_000, 32_000];
 
-/** @returns {Promise<number>} a port of 127.0.0.1 on which nobody listens just now */
+/** Ports that this process has chosen: each a file that tells other tests of it. @type {Set<string>} */
+const portFiles = new Set();
+process.on('exit', () => { for (const file of portFiles) rmSync(file, { force: true }); });
+
+// A server that is just being started again listens nowhere, and its port is still taken.
+function reserve(port) {
+  const file = join(tmpdir(), `tertulia-port-${port}`);
+  try {
+    writeFileSync(file, String(process.pid), { flag: 'wx' });
+  } catch {
+    try {
+      process.kill(Number(readFileSync(file, 'utf8')), 0);
+    } catch {
+      rmSync(file, { force: true });  // whoever had it is gone; next time it is free
+    }
+    return false;
+  }
+  portFiles.add(file);
+  return true;
+}
+
+/** @returns {Promise<number>} a port of 127.0.0.1 on which nobody listens, and that no other test takes while this process lives */
 export async function freePort() {
   for (;;) {
     const port = randomInt(portMin, portMax);
+    if (!reserve(port)) continue;
     const isFree = await new Promise((done) => {
       const probe = net.createServer();
       probe.once('error', () => done(false));
