@@ -1,7 +1,6 @@
 // Two people chat on the page while the server is killed with -9 under them and comes back over the same directory.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { readStore } from '../checker/store.mjs';
 import { random } from '../system/lib/random.mjs';
 import { long, withServer } from '../system/lib/server.mjs';
 import { eventually, withBrowser } from './person.mjs';
@@ -52,7 +51,7 @@ test(`${killsCount} kills under two people who write: both pages show the store'
       }
     }
 
-    const store = (await readStore(server.dataDir)).get('sala');
+    const store = (await server.readStore()).get('sala');
     const truth = store.map(({ sequence, text }) => ({ sequence, text }));
     assert.deepEqual(truth.map(({ sequence }) => sequence), truth.map((_, i) => i + 1));
     for (const person of people) {

@@ -1,7 +1,6 @@
 // Promise 8: leaving is invisible. A drained node loses nothing, sends its members away spread over the window, and ends.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { readStore } from '../checker/store.mjs';
 import { ClassicClient } from './lib/classic.mjs';
 import { Member, refusedUpgrade, texts } from './lib/member.mjs';
 import { assertDense } from './lib/order.mjs';
@@ -94,7 +93,7 @@ test('members are sent away one by one over the window, who stays is closed at i
       const moments = classics.map(({ closedAt }) => closedAt).sort((a, b) => a - b);
       assert.ok(moments.at(-1) - moments[0] > windowMs * 0.3, `classic members were closed together: ${moments}`);
 
-      const rows = await readStore(server.dataDir);
+      const rows = await server.readStore();
       for (const { member, said, roomName } of members) {
         assert.ok(said.some(({ position }) => position));
         const log = rows.get(roomName);
@@ -115,7 +114,7 @@ test('members are sent away one by one over the window, who stays is closed at i
         assertDense(back.messages(roomName), held.sequence + 1);
       }
       await server.kill();
-      const after = await readStore(server.dataDir);
+      const after = await server.readStore();
       const uuids = rooms.flatMap((roomName) => after.get(roomName).map(({ uuid }) => uuid));
       assert.equal(new Set(uuids).size, uuids.length);
       for (const { said, roomName } of members) {
@@ -160,7 +159,7 @@ test('a second SIGTERM ends at once, and what was acked is there', async () => {
     const { code } = await member.closed;
     assert.ok(code === 1012 || code === 1006, `closed with ${code}`);
     const acked = member.answers.flatMap(({ result }) => (result?._id ? [result._id] : []));
-    const log = (await readStore(server.dataDir)).get('room').map(({ sequence, chain }) => `${sequence}-${chain}`);
+    const log = (await server.readStore()).get('room').map(({ sequence, chain }) => `${sequence}-${chain}`);
     assert.deepEqual(acked, log.slice(0, acked.length));
   });
 });

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { check, told } from '../checker/checker.mjs';
-import { readStore } from '../checker/store.mjs';
 import { texts } from './lib/member.mjs';
 import { long, withServer } from './lib/server.mjs';
 import { until } from './lib/until.mjs';
@@ -127,7 +126,7 @@ test(`${sendersCount} senders over both shards, ${eachCount} messages each: one 
     await t.test('the chains are those of the store', async () => {
       for (const { peer } of senders) peer.cut();
       await server.kill();
-      const store = await readStore(server.dataDir);
+      const store = await server.readStore();
       const findings = check(store, [], { strangers: true });
       assert.equal(findings.length, 0, told(findings));
       const rows = store.get(room);

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import test from 'node:test';
-import { readStore } from '../checker/store.mjs';
 import { fill, Member, texts } from './lib/member.mjs';
 import { random } from './lib/random.mjs';
 import { withServer } from './lib/server.mjs';
@@ -55,7 +54,7 @@ test('sent again on another session, late, and after kills: one message, at its 
     await assert.rejects(other.call('textMessage', { ...body, date: 'then' }), { code: uuidReused });
     assert.equal((await other.text(room, 'next')).sequence, 1_502, 'no repeat has taken a place');
     await server.kill();
-    const rows = (await readStore(server.dataDir)).get(room);
+    const rows = (await server.readStore()).get(room);
     assert.deepEqual(rows.filter((row) => row.uuid === uuid).map(({ sequence, text, date }) => [sequence, text, date]), [[1, 'once', 'then']]);
   });
 });
@@ -107,7 +106,7 @@ test('killed in the middle of a burst: sent again, each is there once and in the
       break;
     }
     await server.kill();
-    const rows = (await readStore(server.dataDir)).get(room);
+    const rows = (await server.readStore()).get(room);
     assert.deepEqual(rows.map(({ uuid }) => uuid), requests.map(([, { uuid }]) => uuid));
   });
 });

@@ -8,14 +8,14 @@ import { seed } from './random.mjs';
 
 /**
  * Fails with what was found. The stories are then kept in the server's directory.
- * @param {{dataDir: string}} server
+ * @param {{dataDir: string, readStore: () => Promise<import('../../checker/store.mjs').Store>}} server
  * @param {{name: string, story: import('../../checker/checker.mjs').Story, roomName: string, trouble: string[]}[]} people
  * @param {{caughtUp?: boolean, storeDir?: string, strangers?: boolean}} [options] caughtUp: everybody must have seen the
  *   head and have everything acked (default)
  * @returns {Promise<import('../../checker/store.mjs').Store>}
  */
-export async function judge(server, people, { caughtUp = true, storeDir = server.dataDir, strangers = false } = {}) {
-  const store = await readStore(storeDir);
+export async function judge(server, people, { caughtUp = true, storeDir, strangers = false } = {}) {
+  const store = await (storeDir ? readStore(storeDir) : server.readStore());
   const stories = people.map(({ story, roomName }) => ({ ...story, caughtUp: caughtUp ? [roomName] : [] }));
   const findings = check(store, stories, { strangers });
   if (findings.length > 0) {

@@ -1,14 +1,18 @@
 // The server as a program under test: started on free ports over a data directory of its own, killed, started again on
 // the same ports and the same directory. Its log is kept, and shown when a test fails.
+//
+// TERTULIA_TEST_SETUP says on what: the same tests run over another store, or on several nodes (setup.mjs).
 import { spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readStore } from '../../checker/store.mjs';
+import { freePort, takesConnections } from '../../cluster/program.mjs';
 import { until, within } from './until.mjs';
+
+export { freePort };
 
 export const repository = process.env.TERTULIA_SOURCE ?? resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
 /** The server as released (in a dev build: that build's). */
@@ -21,43 +25,12 @@ export const long = process.env.TERTULIA_TEST_LONG === '1';
 const logBytesMax = 1 << 20;
 const startWithinMs = 20_000;
 const endWithinMs = 20_000;
-/** Below the range from which the kernel gives ports to connections, so that nobody gets ours between kill and start. */
-const [portMin, portMax] = [20_000, 32_000];
-
-/** Ports that this process has chosen: each a file that tells other tests of it. @type {Set<string>} */
-const portFiles = new Set();
-process.on('exit', () => { for (const file of portFiles) rmSync(file, { force: true }); });
-
-// A server that is just being started again listens nowhere, and its port is still taken.
-function reserve(port) {
-  const file = join(tmpdir(), `tertulia-port-${port}`);
-  try {
-    writeFileSync(file, String(process.pid), { flag: 'wx' });
-  } catch {
-    try {
-      process.kill(Number(readFileSync(file, 'utf8')), 0);
-    } catch {
-      rmSync(file, { force: true });  // whoever had it is gone; next time it is free
-    }
-    return false;
-  }
-  portFiles.add(file);
-  return true;
-}
-
-/** @returns {Promise<number>} a port of 127.0.0.1 on which nobody listens, and that no other test takes while this process lives */
-export async function freePort() {
-  for (;;) {
-    const port = randomInt(portMin, portMax);
-    if (!reserve(port)) continue;
-    const isFree = await new Promise((done) => {
-      const probe = net.createServer();
-      probe.once('error', () => done(false));
-      probe.listen(port, '127.0.0.1', () => probe.close(() => done(true)));
-    });
-    if (isFree) return port;
-  }
-}
+/** sqlite, postgresql, mongodb, cluster, cluster-mongodb or proxied. */
+export const setup = process.env.TERTULIA_TEST_SETUP || 'sqlite';
+/** Is it HAProxy that clients connect to? */
+export const isCluster = setup.startsWith('cluster') || setup === 'proxied';
+/** What the setups need that are not one node over SQLite. */
+const elsewhere = () => import('./setup.mjs');
 
 /**
  * @typedef {object} ServerOptions
@@ -65,6 +38,10 @@ export async function freePort() {
  * @property {string[]} [args] further arguments, kept over restarts
  * @property {Record<string, string>} [env] further environment, kept over restarts
  * @property {string} [dataDir] default: a temporary one, removed by remove()
+ * @property {{url: string, read: () => Promise<import('../../checker/store.mjs').Store>}} [store] default: what
+ *   TERTULIA_TEST_SETUP says; if that is SQLite, in dataDir
+ * @property {string} [bus] what --bus takes
+ * @property {string} [logFile] its log is also written there
  * @property {string[]} [wrapper] a command that runs the server's command line, e.g. ['unshare', '-m', 'sh', '-c', …]
  */
 
@@ -88,6 +65,7 @@ export class Server {
     this.port = 0;
     this.internalPort = 0;
     this.dataDir = options.dataDir ?? '';
+    this.store = options.store;
     this.starts = 0;
   }
 
@@ -96,7 +74,7 @@ export class Server {
    * @param {ServerOptions & {failpoint?: string}} [options]
    */
   static async start(options = {}) {
-    const server = new Server(options);
+    const server = await newServer(options);
     await server.start({ failpoint: options.failpoint });
     return server;
   }
@@ -124,6 +102,8 @@ export class Server {
   get ended() {
     return this.#ended;
   }
+  /** Told at each end. @type {((ended: Ended) => void)|undefined} */
+  onEnd = undefined;
   /** The newest part of what all runs wrote. */
   get log() {
     return this.#log.join('');
@@ -140,6 +120,7 @@ export class Server {
       this.dataDir = mkdtempSync(join(tmpdir(), 'tertulia-test-'));
       this.#owned = true;
     }
+    if (this.starts === 0 && !this.store && !isCluster && setup !== 'sqlite') this.store = await (await elsewhere()).emptyStore();
     for (let attempt = 1; ; ++attempt) {
       if (this.starts === 0) {
         this.port = await freePort();
@@ -160,12 +141,16 @@ export class Server {
 
   #spawn(now) {
     const binary = now.binary ?? this.options.binary ?? (now.failpoint ? testBinary : releasedBinary);
+    // A test that is killed takes its server along.
     const command = [
-      ...(this.options.wrapper ?? []), binary, 'serve', '--listen', `${this.host}:${this.port}`,
+      'setpriv', '--pdeathsig', 'KILL', '--', ...(this.options.wrapper ?? []), binary, 'serve', '--listen', `${this.host}:${this.port}`,
       '--internal-listen', `${this.host}:${this.internalPort}`, '--data-dir', this.dataDir,
       ...(this.options.args ?? []), ...(now.args ?? []),
     ];
     const env = { ...process.env, ...this.options.env, ...now.env };
+    // Not as a flag: there may be a password in it, and everybody sees flags.
+    if (this.store) env.TERTULIA_STORE = this.store.url;
+    if (this.options.bus) env.TERTULIA_BUS = this.options.bus;
     delete env.TERTULIA_FAILPOINT;
     if (now.failpoint) env.TERTULIA_FAILPOINT = now.failpoint;
     this.#write(`--- start ${this.starts + 1}${now.failpoint ? `, TERTULIA_FAILPOINT=${now.failpoint}` : ''}\n`);
@@ -179,6 +164,7 @@ export class Server {
         this.#write(`--- ended: ${signal ?? code}\n`);
         if (this.#child === child) this.#child = undefined;
         done({ code, signal });
+        this.onEnd?.({ code, signal });
       };
       child.once('error', (error) => end(String(error), null));
       child.once('close', end);
@@ -186,6 +172,7 @@ export class Server {
   }
 
   #write(text) {
+    if (this.options.logFile) appendFileSync(this.options.logFile, text);
     this.#log.push(text);
     this.#logBytes += text.length;
     while (this.#logBytes > logBytesMax && this.#log.length > 1) this.#logBytes -= this.#log.shift().length;
@@ -227,6 +214,11 @@ export class Server {
     return within('the server dies by itself', this.#ended, withinMs);
   }
 
+  /** What it has stored, read without it. @returns {Promise<import('../../checker/store.mjs').Store>} */
+  readStore() {
+    return this.store ? this.store.read() : readStore(this.dataDir);
+  }
+
   /** All metrics of the internal listener: name (with labels, as written) → value. @returns {Promise<Map<string, number>>} */
   async metrics() {
     const { status, body } = await get(`${this.internalUrl}/metrics`);
@@ -260,6 +252,11 @@ export class Server {
   }
 }
 
+/** Not started yet. @param {ServerOptions} options @returns {Promise<Server>} */
+async function newServer(options) {
+  return isCluster ? new (await elsewhere()).ClusterServer(options) : new Server(options);
+}
+
 /**
  * Runs `body` with a server; at its end the server is killed and its directory removed. If the body fails, the error
  * shows the end of the server's log and the directory stays.
@@ -268,7 +265,7 @@ export class Server {
  * @param {(server: Server) => Promise<T>} body
  */
 export async function withServer(options, body) {
-  const server = new Server(options);
+  const server = await newServer(options);
   let result;
   try {
     await server.start({ failpoint: options.failpoint });
@@ -290,13 +287,5 @@ export function get(url) {
       response.on('end', () => done({ status: response.statusCode ?? 0, body }));
       response.on('error', failed);
     }).on('error', failed).on('timeout', function late() { this.destroy(new Error(`${url} does not answer`)); });
-  });
-}
-
-function takesConnections(host, port) {
-  return new Promise((done) => {
-    const socket = net.connect(port, host);
-    socket.once('connect', () => { socket.destroy(); done(true); });
-    socket.once('error', () => done(false));
   });
 }

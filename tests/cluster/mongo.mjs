@@ -1,0 +1,67 @@
+// What speaks MongoDB's protocol on this machine: the server at MONGODB_URL, or a mongod from the PATH, or FerretDB, which
+// tests/ferretdb builds. The last knows neither write concern nor failover and is slow: it shows that the protocol is
+// spoken rightly, not how fast or how safe MongoDB is.
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { findProgram, freePort, Program, takesConnections } from './program.mjs';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const repository = process.env.TERTULIA_SOURCE ?? resolve(here, '../..');
+
+export class Mongo {
+  #databases = 0;
+  /** @param {{url: string, program?: Program, isReal: boolean}} options */
+  constructor({ url, program, isReal }) {
+    this.base = new URL(url.replace(/^mongodb/, 'http'));
+    this.scheme = url.slice(0, url.indexOf(':'));
+    /** None: somebody else runs it. */ this.program = program;
+    /** false: FerretDB. */ this.isReal = isReal;
+  }
+
+  /** @param {{folder: string}} options @returns {Promise<Mongo>} */
+  static async start({ folder }) {
+    if (process.env.MONGODB_URL) return new Mongo({ url: process.env.MONGODB_URL, isReal: true });
+    const port = await freePort();
+    const data = join(folder, 'mongodb');
+    mkdirSync(data, { recursive: true });
+    const mongod = findProgram('mongod');
+    const command = mongod
+      ? [mongod, '--bind_ip', '127.0.0.1', '--port', String(port), '--dbpath', data, '--nounixsocket']
+      : [await ferretdb(), '-listen', `127.0.0.1:${port}`, '-data', data];
+    const program = new Program({
+      name: mongod ? 'mongod' : 'ferretdb', command, logFile: join(folder, 'mongodb.log'), deathSignal: 'SIGKILL',
+      isReady: () => takesConnections('127.0.0.1', port),
+    });
+    await program.start();
+    return new Mongo({ url: `mongodb://127.0.0.1:${port}`, program, isReal: mongod !== undefined });
+  }
+
+  /** What --store takes. @param {string} database @param {string} [at] instead of where it is: 127.0.0.1:PORT of a proxy */
+  url(database, at = this.base.host) {
+    const { username, password, search } = this.base;
+    return `${this.scheme}://${username ? `${username}:${password}@` : ''}${at}/${database}${search}`;
+  }
+  get port() {
+    return Number(this.base.port || 27017);
+  }
+  /** The name of a database that is not there yet. */
+  database() {
+    return `tertulia_${process.pid}_${Date.now().toString(36)}_${++this.#databases}`;
+  }
+  async stop() {
+    await this.program?.end('SIGTERM');
+  }
+}
+
+/** Builds it the first time. @returns {Promise<string>} the program */
+async function ferretdb() {
+  const script = join(repository, 'tests/ferretdb/build.sh');
+  if (!existsSync(script)) throw new Error('cluster: no mongod on the PATH, no MONGODB_URL, and tests/ferretdb is not here');
+  const { stdout } = await promisify(execFile)(script, { maxBuffer: 1 << 24 }).catch((error) => {
+    throw new Error(`cluster: FerretDB does not build:\n${error.stdout}${error.stderr}`);
+  });
+  return stdout.trim().split('\n').at(-1) ?? '';
+}
