@@ -65,6 +65,8 @@ inline constexpr size_t page_bytes_max = 256 << 10;
 inline constexpr size_t pages_kept_max = 32;               // of one room, for two seconds
 inline constexpr size_t pages_bytes_shard_max = 64 << 20;  // of all rooms; above it each room keeps two
 
+inline constexpr size_t heads_asked_max = 500;  // of the store at once
+
 // --- signals ---
 
 inline constexpr uint32_t signals_per_second_max = 20;  // of one kind in one room

@@ -92,6 +92,7 @@ constexpr std::array<std::pair<const char*, const char*>, static_cast<size_t>(Cl
     {"4500", "refused"},
     {"1000", "normal"},
     {"none", "pressure"},
+    {"1013", "name_lost"},
 }};
 
 size_t count_open_files() {
@@ -174,6 +175,14 @@ void describe(const ShardMetrics& m, MetricsSink& sink) {
   counter("tertulia_positions_refused_total", "Positions of clients that did not fit", m.positions_refused);
   counter("tertulia_skips_total", "Catch-ups cut short by the client's limit", m.skips);
   counter("tertulia_not_now_total", "Joins and reads refused because the store was away", m.not_now);
+  counter("tertulia_heads_compared_total", "Heads asked of the store because something may have been missed",
+          m.heads_compared);
+  counter("tertulia_heads_behind_total", "Rooms of which something was missing when heads were compared",
+          m.heads_behind);
+  counter("tertulia_suspicions_total", "Times that the store or the bus told of another log than the one held",
+          m.suspicions);
+  counter("tertulia_false_alarms_total", "Suspicions that were settled: the store has what is held", m.false_alarms);
+  counter("tertulia_pasts_changed_total", "Rooms whose log went back to another past", m.pasts_changed);
 }
 
 void describe_process(MetricsSink& sink, int64_t started_unix_ms, std::string_view version) {

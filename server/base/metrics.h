@@ -115,6 +115,7 @@ enum class Closed : uint8_t {
   refused,           // 4500
   normal,            // 1000
   pressure,          // dropped to make room: no room joined, oldest first
+  name_lost,         // 1013: this node's lease was lost, and the name is another user's by now
   count,
 };
 
@@ -158,6 +159,13 @@ struct alignas(64) ShardMetrics {
   Counter positions_refused;  // positions of clients that did not fit
   Counter skips;              // catch-ups cut short by a limit
   Counter not_now;            // joins and reads refused because the store was away
+
+  // Several nodes, and a store that may go back.
+  Counter heads_compared;  // heads asked of the store because something may have been missed
+  Counter heads_behind;    // of these, rooms of which something was missing here
+  Counter suspicions;      // the store, the bus or a page told of another log than the one held
+  Counter false_alarms;    // of these, settled: the store has what is held
+  Counter pasts_changed;   // of these, confirmed: a room's log is another than the one its members had seen
 };
 
 // What a source says when it is asked. Thread: the one that renders.

@@ -1,6 +1,7 @@
 #include "node/context.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tertulia {
 
@@ -38,6 +39,17 @@ std::shared_ptr<AddressAllowance> AddressAllowances::of(const std::string& addre
   std::shared_ptr<AddressAllowance>& entry = entries_[address];
   if (!entry) entry = std::make_shared<AddressAllowance>();
   return entry;
+}
+
+void PastChanges::add(Change change) {
+  const std::lock_guard lock(mutex_);
+  if (changes_.size() == kept_max) changes_.erase(changes_.begin());
+  changes_.push_back(std::move(change));
+}
+
+std::vector<PastChanges::Change> PastChanges::newest() const {
+  const std::lock_guard lock(mutex_);
+  return changes_;
 }
 
 }  // namespace tertulia

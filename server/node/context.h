@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -44,6 +45,23 @@ class AddressAllowances {
   size_t sweep_at_ = 1024;  // entries at which those that nobody needs are removed
 };
 
+// The newest rooms whose log went back, for the metrics: an operator who sees it there should find it in the log.
+// Thread: any. Memory: a few entries.
+class PastChanges {
+ public:
+  struct Change {
+    std::string room;       // its hash: chain(0)
+    std::string held, now;  // positions
+  };
+  void add(Change change);
+  std::vector<Change> newest() const;
+
+ private:
+  static constexpr size_t kept_max = 8;
+  mutable std::mutex mutex_;
+  std::vector<Change> changes_;  // under mutex_; the newest last
+};
+
 struct NodeContext {
   // Constant after construction.
   Clock& clock;
@@ -60,6 +78,7 @@ struct NodeContext {
   std::atomic<int64_t> waiting_bytes{0};  // messages accepted and not yet committed, over all shards
   std::atomic<bool> draining{false};
   AddressAllowances addresses;
+  PastChanges past_changes;
 };
 
 }  // namespace tertulia

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "node/room_later.h"
 #include "node/shard.h"
 #include "protocol/frames.h"
 
@@ -36,15 +37,6 @@ uint64_t next_number() {
 }
 
 }  // namespace
-
-// Answers find the room by name, and only this one: a room may have left memory and come back meanwhile.
-template <class F>
-auto RoomHost::later(F then) {
-  return [shard = &shard_, name = room_name(), number = number_, then = std::move(then)](auto&&... answers) mutable {
-    RoomHost* host = shard->find_room(name);
-    if (host != nullptr && host->number_ == number) then(*host, std::forward<decltype(answers)>(answers)...);
-  };
-}
 
 RoomHost::RoomHost(Shard& shard, std::string room)
     : shard_(shard),
@@ -92,16 +84,18 @@ void RoomHost::when_open(Function<void(bool)> then) {
 
 void RoomHost::open_log() {
   const size_t rows = std::max<size_t>(shard_.live().max_messages_history, 1);
+  compares_seen_ = shard_.compares();
   shard_.context().store.read_last(
       room_name(), rows, shard_.options().tail_bytes_max / 2, shard_.executor(), later([](RoomHost& host, Rows newest) {
         if (newest.status == Rows::Status::ok) {
           host.log_.open(newest, host.shard_.now_us());
+          // A comparison passed by while it was not open: what was read may be from before the reason for it.
+          if (host.compares_seen_ != host.shard_.compares()) host.shard_.compare_head(host);
           host.opened(true);
         } else if (host.shard_.now_us() < host.open_deadline_us_) {
           host.shard_.timers().after(open_retry_us, host.later([](RoomHost& again) { again.open_log(); }));
         } else {
-          host.shard_.metrics().not_now.add();
-          host.opened(false);
+          host.opened(false);  // whoever waits for it counts his own refusal
         }
       }));
 }
@@ -143,7 +137,7 @@ void RoomHost::compact() {
 }
 
 void RoomHost::let_go(const std::string& user_id, const std::string& user_name) {
-  release({user_id, user_name, Leaving::uncleanly, 0});
+  release({user_id, user_name, Leaving::unclean, 0});
   maybe_leave_memory();
 }
 
@@ -234,7 +228,12 @@ void RoomHost::decided(const Pending& pending, const Appended& outcome, std::str
     session->decided(*this, pending, outcome, frame, !of_departed);
     shard_.pump_soon(*session);
   }
-  if (!of_departed || --gone->second.front().waiting > 0) return;
+  if (of_departed) one_less_waiting(pending.session);
+}
+
+void RoomHost::one_less_waiting(uint64_t departed_session) {
+  const auto gone = departures_.find(departed_session);
+  if (--gone->second.front().waiting > 0) return;
   Departure departure = std::move(gone->second.front());
   gone->second.pop_front();
   if (gone->second.empty()) departures_.erase(gone);
@@ -312,15 +311,6 @@ void RoomHost::wake_at(int64_t us) {
                                       }));
 }
 
-void RoomHost::contradicted(Sequence sequence) {
-  // Cannot come from a store with one writer that nobody replaces under a running server. Say so loudly; what each
-  // member holds is judged when it reads on, by its own position.
-  shard_.duplicates().forget_all();
-  shard_.context().log.limited(
-      LogLevel::error, 1, "room", "the log is not the one held here",
-      {{"room", chain_text(log_.start_chain())}, {"sequence", sequence}, {"head", position_text(log_.head())}});
-}
-
 // --- the sweep ---
 
 bool RoomHost::sweep(size_t members_max) {
@@ -366,21 +356,25 @@ bool RoomHost::sweep(size_t members_max) {
   return false;
 }
 
-const Tail* RoomHost::source_of(Sequence after) const {
-  if (log_.tail().holds(after + 1)) return &log_.tail();
+// By sequence and chain: a cursor of another past gets nothing from here, and is judged by the read that it needs.
+const Tail* RoomHost::source_of(const Position& after) const {
+  const auto has = [&](const Tail& frames) {
+    return frames.holds(after.sequence + 1) && frames.chain_at(after.sequence) == after.chain;
+  };
+  if (has(log_.tail())) return &log_.tail();
   for (const Page& page : pages_)
-    if (page.frames.holds(after + 1)) return &page.frames;
+    if (has(page.frames)) return &page.frames;
   return nullptr;
 }
 
 std::optional<Tail::Piece> RoomHost::piece_behind(const Position& after, size_t bytes_max, Sequence last_max) const {
-  const Tail* source = source_of(after.sequence);
+  const Tail* source = source_of(after);
   if (source == nullptr) return std::nullopt;
   return source->piece_behind(after.sequence, bytes_max, last_max);
 }
 
 Tail::Cut RoomHost::cut(const Position& after, size_t bytes) const {
-  const Tail* source = source_of(after.sequence);
+  const Tail* source = source_of(after);
   CHECK(source != nullptr, "what was sent just now is in memory");
   return source->cut(after.sequence, bytes);
 }
@@ -399,7 +393,14 @@ void RoomHost::need_page(Membership& member) {
 void RoomHost::read_page(const Position& after) {
   shard_.metrics().catch_up_reads.add();
   shard_.context().store.read(room_name(), after, page_rows_max, page_bytes_max, shard_.executor(),
-                              later([after](RoomHost& host, Rows rows) { host.page_read(after, rows); }));
+                              later([after, past = log_.pasts()](RoomHost& host, Rows rows) {
+                                // Rows of a past that went meanwhile would be shown behind a cursor that still fits.
+                                if (past == host.log_.pasts()) {
+                                  host.page_read(after, rows);
+                                } else {
+                                  host.read_page(after);
+                                }
+                              }));
 }
 
 void RoomHost::page_read(const Position& after, const Rows& rows) {
@@ -407,38 +408,48 @@ void RoomHost::page_read(const Position& after, const Rows& rows) {
     shard_.timers().after(page_retry_us, later([after](RoomHost& host) { host.read_page(after); }));
     return;
   }
+  if (rows.status == Rows::Status::ok && rows.rows.empty() && log_.head().sequence > after.sequence) {
+    // There was something behind it when it was asked for: what is held here goes further than what the store shows.
+    log_.suspect(after.sequence, shard_.now_us());
+    shard_.timers().after(page_retry_us, later([after](RoomHost& host) { host.read_page(after); }));
+    return;
+  }
+  if (rows.status == Rows::Status::does_not_fit) {
+    confirm_page(after);
+    return;
+  }
   const auto read =
       std::find_if(page_reads_.begin(), page_reads_.end(), [&](const PageRead& each) { return each.after == after; });
   CHECK(read != page_reads_.end(), "a page is read for somebody");
   const std::unordered_set<uint64_t> sessions = std::move(read->sessions);
   page_reads_.erase(read);
-  if (rows.status == Rows::Status::ok && !rows.rows.empty()) {
-    Page page{Tail(SIZE_MAX), shard_.now_us()};
-    page.frames.start(after);
-    std::string frame;
-    for (const Row& row : rows.rows) {
-      frame.clear();
-      append_message(frame, room_name(), row);
-      page.frames.append(row.position(), frame);
-    }
-    shard_.count_page_bytes(static_cast<int64_t>(page.frames.bytes()));
-    pages_.push_front(std::move(page));
-    // Who catches up a little behind the others finds their pages here.
-    while (pages_.size() > (shard_.page_bytes() > limits::pages_bytes_shard_max ? 2 : pages_kept_max)) drop_last_page();
-  }
+  if (!rows.rows.empty()) keep_page(after, rows.rows);
   // As many at once as a slice allows, while the page is surely here; the others in their turn.
   const int64_t began_us = shard_.now_us();
   for (const uint64_t id : sessions) {
     Session* session = shard_.find_session(id);
     if (session == nullptr) continue;
-    if (rows.status == Rows::Status::ok && shard_.now_us() - began_us >= limits::sweep_slice_us) {
+    if (shard_.now_us() - began_us >= limits::sweep_slice_us) {
       shard_.pump_soon(*session);
-    } else if (rows.status == Rows::Status::does_not_fit) {
-      session->past_is_gone(room_name(), after);
     } else {
       session->pump();
     }
   }
+}
+
+void RoomHost::keep_page(const Position& after, const std::vector<Row>& rows) {
+  Page page{Tail(SIZE_MAX), shard_.now_us()};
+  page.frames.start(after);
+  std::string frame;
+  for (const Row& row : rows) {
+    frame.clear();
+    append_message(frame, room_name(), row);
+    page.frames.append(row.position(), frame);
+  }
+  shard_.count_page_bytes(static_cast<int64_t>(page.frames.bytes()));
+  pages_.push_front(std::move(page));
+  // Who catches up a little behind the others finds their pages here.
+  while (pages_.size() > (shard_.page_bytes() > limits::pages_bytes_shard_max ? 2 : pages_kept_max)) drop_last_page();
 }
 
 void RoomHost::drop_last_page() {

@@ -28,7 +28,7 @@ class Session;
 class RoomHost;
 
 // How a session leaves a room: it said so, it was lost, or its page is being loaded again.
-enum class Leaving : uint8_t { clean, uncleanly, reloading };
+enum class Leaving : uint8_t { clean, unclean, reloading };
 
 // A session's membership in a room. Owned by the session.
 struct Membership : Member {
@@ -84,6 +84,14 @@ class RoomHost final : public RoomLog::Host, public LogView {
   // A member's next frame is not in memory: read it. The session is pumped when it is there.
   void need_page(Membership& member);
 
+  // --- several nodes ---
+  // The store's head, asked for when ours was `held` in its `past`.
+  void store_head(const Position& head, const Position& held, uint32_t past);
+  // The name is another user's by now: takes back what the session has waiting here, as far as that is possible.
+  void withdraw(uint64_t session, Membership* member);
+  // The same for sessions of this user that are gone.
+  void withdraw_departed(const std::string& user_id);
+
   // About once a second: drops what nobody needs, announces the head, tells what was merged.
   void tick();
 
@@ -100,7 +108,8 @@ class RoomHost final : public RoomLog::Host, public LogView {
   void decided(const Pending& pending, const Appended& outcome, std::string_view frame) override;
   void grew() override;
   void wake_at(int64_t us) override;
-  void contradicted(Sequence sequence) override;
+  void confirm(const Position& held, Sequence contradicted_at) override;
+  void read_again(const Position& held) override;
 
  private:
   struct Page {
@@ -110,6 +119,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   struct PageRead {
     Position after;
     std::unordered_set<uint64_t> sessions;
+    bool gone = false;  // the store's log certainly does not have `after`; who waits is told when the doubt is settled
   };
   // Signals that wait for the next sweep of all members.
   struct Waiting {
@@ -129,16 +139,21 @@ class RoomHost final : public RoomLog::Host, public LogView {
   void opened(bool ok);
   bool deliver(const Signal& what);  // false: nobody here, or too many
   bool within_rate(Signal::Kind kind);
+  void one_less_waiting(uint64_t departed_session);
   void release(Departure gone);
   void released(const Departure& gone, const ReleaseResult& result);
   void say_left(const Departure& gone, uint64_t members_count);
   void compact();
   void read_page(const Position& after);
+  void keep_page(const Position& after, const std::vector<Row>& rows);
   void drop_last_page();
   void wake_senders();
   static void find_to_resend(Shard& shard, uint64_t id, const std::string& room, const std::string& uuid);
-  const Tail* source_of(Sequence after) const;
+  const Tail* source_of(const Position& after) const;
   void page_read(const Position& after, const Rows& rows);
+  void confirm_page(const Position& after);
+  void tell_gone();
+  void began_again(const Position& held, const Rows& newest);
   void maybe_leave_memory();
 
   Shard& shard_;
@@ -146,6 +161,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   RoomLog log_;
   bool subscribed_ = false;
   bool opening_ = false;
+  uint64_t compares_seen_ = 0;  // the shard's comparisons when the log's opening began
   int64_t open_deadline_us_ = 0;
   std::vector<Function<void(bool)>> open_waiters_;
   size_t holds_ = 0;

@@ -24,7 +24,9 @@ void RoomHost::signal(Signal what) {
 void RoomHost::on_bus(const BusItem& item) {
   const int64_t now = shard_.now_us();
   if (const auto* piece = std::get_if<std::shared_ptr<const LogPiece>>(&item.what)) {
-    log_.take(**piece, now);
+    const Sequence before = log_.head().sequence;
+    shard_.metrics().bus_dropped.add(log_.take(**piece, now));
+    if (log_.head().sequence != before) shard_.context().store.heard(room_name(), log_.head());
   } else if (const auto* head = std::get_if<Position>(&item.what)) {
     log_.know_head(*head, now);
   } else {

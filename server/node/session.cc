@@ -245,7 +245,7 @@ void Session::on_close(CloseCode code, std::string_view) {
   if (closing_) return;
   leave_all(code == CloseCode::normal       ? Leaving::clean
             : code == CloseCode::going_away ? Leaving::reloading
-                                            : Leaving::uncleanly);
+                                            : Leaving::unclean);
   close(code == CloseCode::no_code ? CloseCode::normal : code, {}, Closed::by_peer);
 }
 
@@ -346,7 +346,7 @@ void Session::room_has_place() {
 
 void Session::close(CloseCode code, std::string_view reason, Closed why) {
   if (closing_) return;
-  leave_all(Leaving::uncleanly);
+  leave_all(Leaving::unclean);
   shard_.metrics().closes[why].add();
   if (broken_) {
     closing_ = true;
@@ -366,7 +366,7 @@ void Session::on_closed() {
   if (!closing_) shard_.metrics().closes[Closed::lost].add();
   closing_ = true;
   broken_ = true;
-  leave_all(Leaving::uncleanly);
+  leave_all(Leaving::unclean);
   if (paused()) shard_.metrics().sessions_paused.add(-1);
   shard_.remove(*this);
 }
@@ -379,10 +379,35 @@ void Session::past_is_gone(const std::string& room, const Position& cursor) {
     close(CloseCode::restart, "the log has changed", Closed::restart);
     return;
   }
-  append_reset(output_.privates(), room, 1, member->host->log().head());
-  member->cursor = member->host->log().tail().base();
+  const RoomLog& log = member->host->log();
+  append_reset(output_.privates(), room, 1, log.head());
+  // The newest, as after a join without a position; as far as they are in memory.
+  const uint64_t newest = std::min<uint64_t>(shard_.live().max_messages_history, log.head().sequence);
+  const std::optional<Chain> chain = log.tail().chain_at(log.head().sequence - newest);
+  member->cursor = chain ? Position{log.head().sequence - newest, *chain} : log.tail().base();
   member->began = member->cursor.sequence;
-  pump();
+  member->live_after = std::min(member->live_after, log.head().sequence);
+  shard_.pump_soon(*this);
+}
+
+void Session::finish_cut(Membership& member) {
+  const auto frame = member.host->piece_behind(member.cursor, 1, member.cursor.sequence + 1);
+  if (detach(member)) member.cursor = frame->last;
+}
+
+void Session::name_lost(const std::string& room, const std::string& name_folded, const std::string& user_id) {
+  if (closing_) return;
+  Membership* member = member_of(room);
+  const bool speaks = member != nullptr && member->name_folded == name_folded && user_id_ == user_id;
+  const bool joins = join_ && join_->claim.status == ClaimResult::Status::granted && join_->request.room_name == room &&
+                     join_->request.user_name_folded == name_folded && join_user_id() == user_id;
+  if (!speaks && !joins) return;
+  if (RoomHost* host = shard_.find_room(room)) host->withdraw(id_, member);
+  close(CloseCode::try_again, "this name is another user's by now", Closed::name_lost);
+}
+
+void Session::withdrawn(const Pending& pending) {
+  if (pending.counted) --waiting_counted_;
 }
 
 void Session::was_not_served(int64_t for_us) {

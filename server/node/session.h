@@ -62,6 +62,12 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
   void room_has_place();
   // The log no longer has what this member has seen.
   void past_is_gone(const std::string& room, const Position& cursor);
+  // The log is about to change: the rest of a frame that was sent in part is kept here, and its receiver has seen it.
+  void finish_cut(Membership& member);
+  // His name is another's by now: ends if it speaks, or is about to, as this user under this name.
+  void name_lost(const std::string& room, const std::string& name_folded, const std::string& user_id);
+  // A message of this session was taken back undecided.
+  void withdrawn(const Pending& pending);
 
   // Ends the session from our side: a close frame behind what is half-written, then the connection.
   void close(CloseCode code, std::string_view reason, Closed why);
@@ -96,7 +102,11 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
     bool again = false;        // the room was joined already: only the cursor moves
     bool fits = false, reset = false, skipped = false;
     bool returning = false;  // he proved that he was here before
+    bool confirmed = false;  // the store has settled whether the position fits
+    bool claimed = false;    // the name is his, and the marker is known: only the place was judged anew
+    uint32_t past = 0;       // of the log when the position was judged
     Sequence skipped_after = 0;
+    Sequence read = 0;
     Position head, start;
     int64_t deadline_us = 0;
     std::string user_key_made;
@@ -142,16 +152,19 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
   void join_opened(bool ok);
   void join_judge();
   void join_position_read(const Rows& rows);
+  void join_confirm();
+  void join_position_confirmed(const Rows& answer);
   void join_start_known();
   void join_from_newest(uint64_t limit);
   void join_claim();
   void join_claimed(const ClaimResult& result);
-  void join_admit(Sequence read);
+  void join_admit();
   void join_move();
   void answer_join(std::string& out, const Join& join, Membership& member);
   std::string join_user_id() const;
   void join_failed(Code code, std::string_view message, ErrorDetails details = {});
   void join_busy();
+  void join_let_go();
   void join_done();
   void retry_join(void (Session::*step)());
 

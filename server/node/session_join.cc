@@ -94,6 +94,12 @@ void Session::join_opened(bool ok) {
 // Does the position fit the log? What memory cannot say, the store is asked: another node may be ahead of us.
 void Session::join_judge() {
   const RoomLog& log = join_->host->log();
+  if (log.past_is_gone()) {  // and what there is instead is not known yet
+    retry_join(&Session::join_judge);
+    return;
+  }
+  if (std::exchange(join_->past, log.pasts()) != log.pasts()) join_->confirmed = false;
+  join_->fits = join_->reset = join_->skipped = false;
   join_->head = log.head();
   const std::optional<Position>& position = join_->request.position;
   if (!position) {
@@ -107,7 +113,11 @@ void Session::join_judge() {
   }
   if (const std::optional<Chain> ours = log.tail().chain_at(position->sequence)) {
     join_->fits = *ours == position->chain;
-    join_start_known();
+    if (join_->fits) {
+      join_start_known();
+    } else {
+      join_confirm();
+    }
     return;
   }
   shard_.context().store.read(join_->request.room_name, *position, 1, 1, shard_.executor(),
@@ -123,7 +133,41 @@ void Session::join_position_read(const Rows& rows) {
     return;
   }
   join_->fits = rows.status == Rows::Status::ok;
-  if (join_->fits && rows.head.sequence > join_->head.sequence) join_->head = rows.head;
+  if (!join_->fits) {
+    join_confirm();
+    return;
+  }
+  if (rows.head.sequence > join_->head.sequence) join_->head = rows.head;
+  join_start_known();
+}
+
+// Before somebody is told that what he has seen is gone: what he claims proves nothing about the store, and what we
+// hold, or a reader says, proves nothing about him.
+void Session::join_confirm() {
+  if (join_->confirmed) {
+    join_start_known();
+    return;
+  }
+  shard_.context().store.confirm(join_->request.room_name, *join_->request.position, shard_.executor(),
+                                 [shard = &shard_, id = id_](Rows answer) {
+                                   Session* session = shard->find_session(id);
+                                   if (session != nullptr && session->join_) session->join_position_confirmed(answer);
+                                 });
+}
+
+void Session::join_position_confirmed(const Rows& answer) {
+  Join& join = *join_;
+  if (answer.status == Rows::Status::not_now) {
+    retry_join(&Session::join_judge);
+    return;
+  }
+  join.confirmed = answer.status == Rows::Status::does_not_fit;
+  if (answer.status == Rows::Status::ok) {
+    // Then it is the log held here that is not the store's, or a reader that lagged.
+    join.host->log().know_head(*join.request.position, shard_.now_us());
+    retry_join(&Session::join_judge);
+    return;
+  }
   join_start_known();
 }
 
@@ -178,6 +222,14 @@ void Session::join_from_newest(uint64_t limit) {
 
 void Session::join_claim() {
   Join& join = *join_;
+  if (join.past != join.host->log().pasts()) {  // judged by a log that is gone
+    join_judge();
+    return;
+  }
+  if (join.claimed) {
+    join_admit();
+    return;
+  }
   if (join.again) {
     join_move();
     return;
@@ -244,7 +296,8 @@ void Session::join_claimed(const ClaimResult& result) {
   }
   join.claim = result;
   if (!v2) {
-    join_admit(0);
+    join.claimed = true;
+    join_claim();
     return;
   }
   shard_.context().store.read_marker(join.request.room_name, join_user_id(), shard_.executor(),
@@ -255,11 +308,13 @@ void Session::join_claimed(const ClaimResult& result) {
                                          shard->room(room).let_go(user, name);
                                          return;
                                        }
-                                       session->join_admit(read.value_or(0));
+                                       session->join_->read = read.value_or(0);
+                                       session->join_->claimed = true;
+                                       session->join_claim();
                                      });
 }
 
-void Session::join_admit(Sequence read) {
+void Session::join_admit() {
   const std::unique_ptr<Join> join = std::move(join_);
   const Request& request = join->request;
   RoomHost& host = *join->host;
@@ -280,7 +335,7 @@ void Session::join_admit(Sequence read) {
   member->name_folded = request.user_name_folded;
   member->cursor = join->start;
   member->began = join->start.sequence;
-  member->read = read;
+  member->read = std::min(join->read, std::max(host.log().head().sequence, join->head.sequence));
   if (v2) {
     if (session_id_.empty()) session_id_ = random_text(shard_.context().random, 16);
     answer_join(out, *join, *member);
@@ -292,9 +347,10 @@ void Session::join_admit(Sequence read) {
   host.add(*member);
   host.members_total_is(join->claim.members_count);
   memberships_.push_back(std::move(member));
-  // Just after a start, who returns has not been away for anybody here.
-  const bool since_restart =
-      join->returning && shard_.now_us() - shard_.context().started_us < shard_.options().name_grace_ms * 1000;
+  // Just after a start, who returns has not been away for anybody here. (Of a store with several nodes the claims
+  // outlive a node, and say themselves who was there.)
+  const bool since_restart = join->returning && shard_.context().store.node().empty() &&
+                             shard_.now_us() - shard_.context().started_us < shard_.options().name_grace_ms * 1000;
   if (join->claim.first)
     host.signal({since_restart ? Signal::Kind::returned : Signal::Kind::joined, user_id, request.user_name, 0,
                  join->claim.members_count, join->returning});
@@ -354,6 +410,7 @@ void Session::join_move() {
 }
 
 void Session::join_failed(Code code, std::string_view message, ErrorDetails details) {
+  join_let_go();
   const std::unique_ptr<Join> join = std::move(join_);
   join->host->unhold();
   error(join->request.id_json, code, message, details);
@@ -364,7 +421,13 @@ void Session::join_failed(Code code, std::string_view message, ErrorDetails deta
   join_done();
 }
 
+// A name that was claimed for a join that comes to nothing.
+void Session::join_let_go() {
+  if (join_->claimed) join_->host->let_go(join_user_id(), join_->request.user_name);
+}
+
 void Session::join_busy() {
+  shard_.metrics().not_now.add();
   join_failed(Code::busy, "the store is behind or away; try again", {true, busy_retry_after_ms});
 }
 

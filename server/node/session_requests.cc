@@ -198,6 +198,7 @@ void Session::leave(Membership& member, Leaving how) {
 
 void Session::leave_all(Leaving how) {
   if (join_) {
+    join_let_go();
     if (join_->host != nullptr) join_->host->unhold();
     join_.reset();
   }
@@ -260,6 +261,7 @@ void Session::members(Request request) {
         if (session == nullptr || session->closing_) return;
         session->end_step();
         if (!list.ok) {
+          shard->metrics().not_now.add();
           session->error(id_json, Code::busy, "the store cannot be read just now", {true, 1000});
         } else {
           std::vector<MemberEntry> entries;
@@ -310,7 +312,8 @@ void Session::read(const Request& request) {
   if (sequence > member->read) {
     member->read = sequence;
     shard_.context().store.mark_read(request.room_name, user_id_, sequence);
-    member->host->signal({Signal::Kind::read, user_id_, member->user_name, sequence, 0});
+    if (shard_.context().store.may_speak())
+      member->host->signal({Signal::Kind::read, user_id_, member->user_name, sequence, 0});
   }
   append_ok(output_.privates(), request.id_json);
 }
@@ -321,7 +324,9 @@ void Session::typing(const Request& request) {
     error(request.id_json, Code::not_a_member, "join this room first");
     return;
   }
-  member->host->signal({Signal::Kind::typing, user_id_, member->user_name, 0, 0});
+  // While this node's lease is in doubt, the name may be another's by now.
+  if (shard_.context().store.may_speak())
+    member->host->signal({Signal::Kind::typing, user_id_, member->user_name, 0, 0});
   append_ok(output_.privates(), request.id_json);
 }
 

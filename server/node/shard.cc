@@ -11,12 +11,14 @@ namespace tertulia {
 namespace {
 
 using limits::duplicates_max;
+using limits::heads_asked_max;
 using limits::sweep_members_max;
 using limits::sweep_slice_us;
 using limits::tails_bytes_shard_max;
 constexpr int64_t turn_us = 1'000;  // then the loop sees to its sockets
 constexpr int64_t tick_us = 1'000'000;
 constexpr int64_t life_tick_min_us = 20'000;
+constexpr int64_t compare_retry_us = 500'000;
 constexpr int64_t quiet_us = 5'000'000;
 constexpr int64_t overslept_noticed_us = 1'000'000;
 constexpr int64_t drain_margin_us = 2'000'000;  // for closes and appends under way when the window is over
@@ -171,6 +173,74 @@ void Shard::run() {
 
 void Shard::on_bus(const std::shared_ptr<const BusItem>& item) {
   if (RoomHost* host = find_room(item->room)) host->on_bus(*item);
+}
+
+// --- several nodes ---
+
+void Shard::compare_heads() {
+  ++compares_;
+  compare_all_ = true;
+  compare_next();
+}
+
+void Shard::compare_head(RoomHost& host) {
+  to_compare_.push_back(host.room_name());
+  compare_next();
+}
+
+void Shard::compare_next() {
+  if (comparing_) return;
+  if (to_compare_.empty() && std::exchange(compare_all_, false)) {
+    std::vector<const RoomHost*> hosts;
+    for (const auto& [name, host] : rooms_)
+      if (host->in_use()) hosts.push_back(host.get());
+    std::sort(hosts.begin(), hosts.end(),
+              [](const RoomHost* a, const RoomHost* b) { return a->grew_us() > b->grew_us(); });
+    for (const RoomHost* host : hosts) to_compare_.push_back(host->room_name());
+  }
+  struct Asked {
+    std::string room;
+    Position held;
+    uint32_t past;
+  };
+  std::vector<Asked> asked;
+  std::vector<std::string> names;
+  while (!to_compare_.empty() && asked.size() < heads_asked_max) {
+    // One that is not open yet compares when it is, if it must.
+    const RoomHost* host = find_room(to_compare_.front());
+    if (host != nullptr && host->log().is_open()) {
+      asked.push_back({host->room_name(), host->log().head(), host->log().pasts()});
+      names.push_back(host->room_name());
+    }
+    to_compare_.pop_front();
+  }
+  if (asked.empty()) return;
+  comparing_ = true;
+  context_.store.heads(std::move(names), executor_,
+                       [this, asked = std::move(asked)](std::optional<std::vector<Position>> heads) {
+                         if (!heads) {
+                           for (const Asked& each : asked) to_compare_.push_back(each.room);
+                           timers_.after(compare_retry_us, [this] {
+                             comparing_ = false;
+                             compare_next();
+                           });
+                           return;
+                         }
+                         comparing_ = false;
+                         metrics_.heads_compared.add(asked.size());
+                         for (size_t i = 0; i < asked.size(); ++i)
+                           if (RoomHost* host = find_room(asked[i].room))
+                             host->store_head((*heads)[i], asked[i].held, asked[i].past);
+                         compare_next();
+                       });
+}
+
+void Shard::name_lost(const std::string& room, const std::string& name_folded, const std::string& user_id) {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, session] : sessions_) ids.push_back(id);
+  for (const uint64_t id : ids)
+    if (Session* session = find_session(id)) session->name_lost(room, name_folded, user_id);
+  if (RoomHost* host = find_room(room)) host->withdraw_departed(user_id);
 }
 
 void Shard::life_tick() {

@@ -44,6 +44,16 @@ class Shard final : public BusSubscriber, public SessionOpener {
   // New allowances and history length.
   void reload(const Options::Live& live);
 
+  // --- several nodes: on the shard's thread ---
+  // Something may have been missed: asks the store for the heads of all rooms with members here, those first that grew
+  // last, heads_asked_max at a time and one such question at a time.
+  void compare_heads();
+  void compare_head(RoomHost& host);
+  // How often all were compared.
+  uint64_t compares() const { return compares_; }
+  // The name is another user's by now: ends the sessions that have it here.
+  void name_lost(const std::string& room, const std::string& name_folded, const std::string& user_id);
+
   // --- for sessions and rooms ---
   NodeContext& context() { return context_; }
   const Options& options() const { return context_.options; }
@@ -85,6 +95,7 @@ class Shard final : public BusSubscriber, public SessionOpener {
   void life_tick();
   void tick();
   void drain_step();
+  void compare_next();
 
   // Constant after construction.
   NodeContext& context_;
@@ -107,6 +118,11 @@ class Shard final : public BusSubscriber, public SessionOpener {
   std::deque<std::string> to_sweep_;
   bool scheduled_ = false;
   std::vector<std::string> rooms_closing_;
+
+  std::deque<std::string> to_compare_;
+  bool comparing_ = false;    // a question is open, or is put again soon
+  bool compare_all_ = false;  // again, when to_compare_ is through
+  uint64_t compares_ = 0;
 
   Function<void()> drained_;
   int64_t ticked_us_ = 0;  // 0: not yet

@@ -43,8 +43,13 @@ size_t Duplicates::KeyHash::operator()(const Key& key) const {
   return value;
 }
 
-Duplicates::Key Duplicates::key_of(const Chain& room, std::string_view uuid) {
-  return short_digest({{reinterpret_cast<const char*>(room.bytes.data()), room.bytes.size()}, uuid});
+Duplicates::Key Duplicates::key_of(const Chain& room, std::string_view uuid) const {
+  const std::string_view name(reinterpret_cast<const char*>(room.bytes.data()), room.bytes.size());
+  if (!forgotten_.empty()) {
+    const auto found = forgotten_.find(room);
+    if (found != forgotten_.end()) return short_digest({name, std::to_string(found->second), "/", uuid});
+  }
+  return short_digest({name, uuid});
 }
 
 const Duplicates::Known* Duplicates::find(const Chain& room, std::string_view uuid) const {
@@ -65,7 +70,11 @@ void Duplicates::remember(const Chain& room, std::string_view uuid, const Known&
   next_ = (next_ + 1) % entries_max_;
 }
 
-void Duplicates::forget_all() {
+void Duplicates::forget(const Chain& room) {
+  ++forgotten_[room];
+  if (forgotten_.size() <= forgotten_max) return;
+  // Very many rooms have gone back: without what is known of all of them nothing need be kept of any.
+  forgotten_.clear();
   known_.clear();
   order_.clear();
   next_ = 0;

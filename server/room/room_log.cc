@@ -24,6 +24,13 @@ RoomLog::RoomLog(std::string room, Duplicates& duplicates, Host& host, const Lim
 void RoomLog::open(const Rows& newest, int64_t now_us) {
   CHECK(newest.status == Rows::Status::ok && !open_, "a log is opened once, by what the store has");
   open_ = true;
+  fill(newest);
+  drain_ahead(now_us);
+  if (something_missing()) watch_gap(now_us, limits_.gap_wait_us);
+  host_.grew();
+}
+
+void RoomLog::fill(const Rows& newest) {
   if (newest.rows.empty()) {
     tail_.start(newest.head);
   } else {
@@ -35,37 +42,52 @@ void RoomLog::open(const Rows& newest, int64_t now_us) {
       take_next(row.sequence, row.previous, row.chain, row.message.uuid, body_digest(row.message), frame);
     }
   }
-  drain_ahead();
-  if (something_missing()) watch_gap(now_us, limits_.gap_wait_us);
-  host_.grew();
 }
 
-void RoomLog::take(const LogPiece& piece, int64_t now_us) {
+size_t RoomLog::take(const LogPiece& piece, int64_t now_us) {
   const Sequence before = head().sequence;
-  for (const LogPiece::Entry& entry : piece.entries)
+  size_t dropped = 0;
+  for (const LogPiece::Entry& entry : piece.entries) {
+    const Sequence held = head().sequence;
     offer(entry.sequence, entry.previous, entry.chain, entry.uuid, entry.body, entry.frame, now_us);
+    if (open_ && head().sequence == held && entry.sequence <= held + 1) ++dropped;
+  }
   if (head().sequence != before) host_.grew();
+  return dropped;
 }
 
 void RoomLog::know_head(const Position& position, int64_t now_us) {
   if (!open_) return;  // opening reads the head anyway
   if (position.sequence <= head().sequence) {
     const std::optional<Chain> ours = tail_.chain_at(position.sequence);
-    if (ours && *ours != position.chain) host_.contradicted(position.sequence);
+    if (ours && *ours != position.chain) suspect(position.sequence, now_us);
     return;
   }
   known_head_ = std::max(known_head_, position.sequence);
   watch_gap(now_us, limits_.gap_wait_us);
 }
 
+void RoomLog::know_store_head(const Position& position, const Position& held, int64_t now_us) {
+  if (open_ && position.sequence < held.sequence) {
+    suspect(position.sequence, now_us);
+    return;
+  }
+  know_head(position, now_us);
+}
+
 void RoomLog::gap_read(const Rows& rows, int64_t now_us) {
   CHECK(reading_gap_, "a gap is read once at a time");
   reading_gap_ = false;
   gap_due_us_ = 0;
-  if (rows.status == Rows::Status::does_not_fit) {
-    host_.contradicted(head().sequence);
+  if (gap_past_ != pasts_) {  // it was about what is gone
+    if (something_missing()) watch_gap(now_us, 0);
     return;
   }
+  if (rows.status == Rows::Status::does_not_fit) {
+    suspect(head().sequence, now_us);
+    return;
+  }
+  if (rows.status == Rows::Status::ok) must_read_ = false;
   const Sequence before = head().sequence;
   std::string frame;
   for (const Row& row : rows.rows) {
@@ -74,29 +96,105 @@ void RoomLog::gap_read(const Rows& rows, int64_t now_us) {
     offer(row.sequence, row.previous, row.chain, row.message.uuid, body_digest(row.message), frame, now_us);
   }
   if (head().sequence != before) host_.grew();
-  if (!something_missing()) return;
-  // The store had nothing more to say, or could not be asked: what is ahead comes from a commit that this read began
-  // before, so asking again soon must find it.
   const bool moved = head().sequence != before;
   const bool away = rows.status == Rows::Status::not_now;
-  watch_gap(now_us, moved ? 0 : away ? limits_.retry_max_us : limits_.retry_min_us);
+  if (moved || !something_missing()) gap_tries_ = 0;
+  if (!something_missing()) return;
+  // The store had nothing more to say, or could not be asked: what is ahead comes from a commit that this read began
+  // before, so asking again soon must find it. If it does not, somebody told of another log.
+  if (!moved && !away && ++gap_tries_ > limits_.gap_tries_max) {
+    gap_tries_ = 0;
+    suspect(std::max(known_head_, head().sequence), now_us);
+    return;
+  }
+  const int64_t again_us = std::min(limits_.retry_min_us << std::min(gap_tries_, 16u), limits_.retry_max_us);
+  watch_gap(now_us, moved ? 0 : away ? limits_.retry_max_us : again_us);
+}
+
+// --- the store may have gone back ---
+
+void RoomLog::suspect(Sequence contradicted_at, int64_t now_us) {
+  if (!open_ || doubt_ != Doubt::none) return;
+  doubt_at_ = contradicted_at;
+  // Whoever tells of another log again and again does not get the store asked each time.
+  if (now_us - calm_since_us_ > 2 * limits_.doubt_wait_max_us) doubt_wait_us_ = 0;
+  doubt_after(doubt_wait_us_, now_us);
+}
+
+void RoomLog::doubt_after(int64_t wait_us, int64_t now_us) {
+  if (wait_us > 0) {
+    doubt_ = Doubt::due;
+    doubt_due_us_ = now_us + wait_us;
+    host_.wake_at(doubt_due_us_);
+    return;
+  }
+  doubt_ = Doubt::asked;
+  host_.confirm(head(), doubt_at_);
+}
+
+void RoomLog::confirmed(Rows::Status status, int64_t now_us) {
+  CHECK(doubt_ == Doubt::asked, "a suspicion is settled once");
+  if (status == Rows::Status::not_now) {
+    doubt_after(limits_.retry_max_us, now_us);
+    return;
+  }
+  if (status == Rows::Status::does_not_fit) {
+    doubt_ = Doubt::gone;
+    host_.read_again(head());
+    return;
+  }
+  doubt_ = Doubt::none;
+  doubt_wait_us_ = doubt_wait_us_ == 0 ? limits_.retry_min_us : std::min(doubt_wait_us_ * 2, limits_.doubt_wait_max_us);
+  calm_since_us_ = now_us;
+  // What contradicted goes, and with it all that nobody has proven yet; a read tells what there is.
+  forget_ahead();
+  must_read_ = true;
+  watch_gap(now_us, 0);
+  if (std::exchange(append_doubted_, false)) {
+    retry_at_us_ = now_us + retry_delay_us_;
+    host_.wake_at(retry_at_us_);
+  }
+}
+
+void RoomLog::begin_again(const Rows& newest) {
+  CHECK(newest.status == Rows::Status::ok && doubt_ == Doubt::gone, "a log begins again when its past is gone");
+  doubt_ = Doubt::none;
+  ++pasts_;
+  forget_ahead();
+  must_read_ = false;
+  gap_tries_ = 0;
+  duplicates_.forget(start_chain_);
+  fill(newest);
+  append_doubted_ = false;
+  retry_at_us_ = 0;
+  send_batch();
+  host_.grew();
+}
+
+void RoomLog::forget_ahead() {
+  ahead_.clear();
+  ahead_bytes_ = 0;
+  known_head_ = 0;
 }
 
 void RoomLog::tick(int64_t now_us) {
   if (gap_due_us_ != 0 && now_us >= gap_due_us_ && !reading_gap_ && open_) {
     if (something_missing()) {
       reading_gap_ = true;
+      gap_past_ = pasts_;
       host_.read_gap(head());
     } else {
       gap_due_us_ = 0;
     }
   }
+  if (doubt_ == Doubt::due && now_us >= doubt_due_us_) doubt_after(0, now_us);
   if (retry_at_us_ != 0 && now_us >= retry_at_us_) {
     retry_at_us_ = 0;
     send_batch();
   }
   // Whoever wakes us knows of one time only: what is due later asks again.
   if (gap_due_us_ != 0 && !reading_gap_) host_.wake_at(gap_due_us_);
+  if (doubt_ == Doubt::due) host_.wake_at(doubt_due_us_);
   if (retry_at_us_ != 0) host_.wake_at(retry_at_us_);
 }
 
@@ -108,15 +206,15 @@ void RoomLog::offer(Sequence sequence, const Chain& previous, const Chain& chain
   }
   if (sequence <= head().sequence) {  // seen already: the bus repeats, and our own appends may have been read back
     const std::optional<Chain> ours = tail_.chain_at(sequence);
-    if (ours && *ours != chain) host_.contradicted(sequence);
+    if (ours && *ours != chain) suspect(sequence, now_us);
     return;
   }
   if (previous != head().chain) {
-    host_.contradicted(sequence);
+    suspect(sequence, now_us);
     return;
   }
   take_next(sequence, previous, chain, uuid, body, frame);
-  drain_ahead();
+  drain_ahead(now_us);
 }
 
 void RoomLog::take_next(Sequence sequence, const Chain& previous, const Chain& chain, std::string_view uuid,
@@ -136,7 +234,7 @@ void RoomLog::keep_ahead(Sequence sequence, Ahead ahead, int64_t now_us) {
   if (open_) watch_gap(now_us, limits_.gap_wait_us);
 }
 
-void RoomLog::drain_ahead() {
+void RoomLog::drain_ahead(int64_t now_us) {
   while (!ahead_.empty() && ahead_.begin()->first <= head().sequence + 1) {
     const auto first = ahead_.begin();
     const Sequence sequence = first->first;
@@ -145,9 +243,9 @@ void RoomLog::drain_ahead() {
     ahead_.erase(first);
     if (sequence <= head().sequence) {
       const std::optional<Chain> ours = tail_.chain_at(sequence);
-      if (ours && *ours != ahead.chain) host_.contradicted(sequence);
+      if (ours && *ours != ahead.chain) suspect(sequence, now_us);
     } else if (ahead.previous != head().chain) {
-      host_.contradicted(sequence);
+      suspect(sequence, now_us);
     } else {
       take_next(sequence, ahead.previous, ahead.chain, ahead.uuid, ahead.body, ahead.frame);
     }
@@ -171,7 +269,7 @@ void RoomLog::submit(Pending pending) {
 }
 
 void RoomLog::send_batch() {
-  if (append_open_) return;
+  if (append_open_ || append_doubted_ || doubt_ == Doubt::gone) return;
   if (with_store_.empty()) {  // else a batch that the store could not take goes again, unchanged
     size_t bytes = 0;
     while (!waiting_.empty() && with_store_.size() < limits_.batch_messages_max) {
@@ -186,6 +284,7 @@ void RoomLog::send_batch() {
   messages.reserve(with_store_.size());
   for (const Pending& pending : with_store_) messages.push_back(pending.message);
   append_open_ = true;
+  append_past_ = pasts_;
   host_.append(std::move(messages));
 }
 
@@ -193,10 +292,17 @@ void RoomLog::append_done(const AppendResult& result, int64_t now_us) {
   CHECK(append_open_, "the store answers an append once");
   append_open_ = false;
   if (result.status != AppendResult::Status::done) {
-    // The batch stays as it is, whatever kept it: its messages were decided nowhere. If the log is another one, the
-    // host finds out whether that is so for good, and what is held here is given up before it goes again, or fits then.
-    if (result.status == AppendResult::Status::does_not_fit) host_.contradicted(head().sequence);
+    if (result.status == AppendResult::Status::does_not_fit && append_past_ != pasts_) {  // the log has begun again
+      send_batch();
+      return;
+    }
     retry_delay_us_ = retry_delay_us_ == 0 ? limits_.retry_min_us : std::min(retry_delay_us_ * 2, limits_.retry_max_us);
+    // The batch stays as it is: its messages were decided nowhere. It goes again when it is known which log there is.
+    if (result.status == AppendResult::Status::does_not_fit) {
+      append_doubted_ = true;
+      suspect(head().sequence, now_us);
+      return;
+    }
     retry_at_us_ = now_us + retry_delay_us_;
     host_.wake_at(retry_at_us_);
     return;
@@ -241,6 +347,27 @@ const RoomLog::Place* RoomLog::find_waiting(const std::string& uuid, uint64_t se
   for (auto at = first; at != end; ++at)
     if (at->second.session == session) return &at->second;
   return first == end ? nullptr : &first->second;
+}
+
+std::vector<Pending> RoomLog::withdraw(uint64_t session) {
+  std::vector<Pending> taken;
+  const auto take = [&](auto& from) {
+    for (auto at = from.begin(); at != from.end();) {
+      if (at->session != session) {
+        ++at;
+        continue;
+      }
+      taken.push_back(std::move(*at));
+      at = from.erase(at);
+    }
+  };
+  if (!append_open_) take(with_store_);  // a batch that the store could not take
+  take(waiting_);
+  for (const Pending& pending : taken) {
+    waiting_bytes_ -= pending.message.bytes();
+    forget_place(pending);
+  }
+  return taken;
 }
 
 void RoomLog::forget_place(const Pending& pending) {
