@@ -52,7 +52,7 @@ struct Malformed {
   std::string id_json;  // "null" where none could be read
 };
 
-std::variant<Request, Malformed> parse_request(Dialect dialect, std::string_view text);
+std::variant<Request, Malformed> parse_request(Dialect dialect, std::string_view frame);
 
 // v2: who holds this key is this user: '~' and the first 22 characters of base64url(SHA-256(user_key)).
 // REQUIRES: 43 characters of base64url.

@@ -196,7 +196,7 @@ void MemoryStore::read_marker(std::string room, std::string user_id, Executor& e
       if (found != log->markers.end()) result = found->second;
     }
   }
-  answer(executor, std::move(done), std::move(result));
+  answer(executor, std::move(done), result);
 }
 
 void MemoryStore::claim(ClaimRequest request, Executor& executor, Callback<ClaimResult> done) {

@@ -127,7 +127,7 @@ void SqliteStore::read_marker(std::string room, std::string user_id, Executor& e
     } else {
       note_trouble(reader);
     }
-    answer(executor, std::move(done), std::move(result));
+    answer(executor, std::move(done), result);
   });
 }
 
