@@ -72,6 +72,15 @@ class StoreWatcher {
   // A user has left of whom no session of this node says so: his node died, and the name's grace has passed.
   virtual void departed(const std::string& room, const std::string& user_id, const std::string& user_name,
                         uint64_t members_count) = 0;
+  // Others were told that this user had left, because this node's lease was lost; but he has sessions here and his name
+  // is still his, so he is there again.
+  virtual void arrived(const std::string& room, const std::string& user_id, const std::string& user_name,
+                       uint64_t members_count) {
+    (void)room;
+    (void)user_id;
+    (void)user_name;
+    (void)members_count;
+  }
   // This node's lease was lost, and meanwhile somebody else has taken the name: its sessions here are to be closed.
   virtual void name_lost(const std::string& room, const std::string& name_folded, const std::string& user_id) = 0;
 };
