@@ -32,7 +32,7 @@ struct ChildLog::Work {
   bool looked_up = false;                        // none of the open ones is in the log up to the head
   bool judged = false;                           // `known` is in the log
   std::vector<NewRow> rows;                      // of this round: child of the head, grandchild …
-  std::map<Chain, size_t> tried;                 // whatever was sent, by its chain: the message that it is
+  std::map<Chain, bool> tried;                   // rows that were made, by chain: true if sent and not rejected
 #ifdef TERTULIA_FAILPOINTS
   std::optional<Position> renumbered;
 #endif
@@ -42,11 +42,12 @@ struct ChildLog::Work {
   }
   // The log has this row.
   void place(const Row& row) {
-    auto sent = tried.find(row.chain);
     auto found = open.find(row.message.uuid);
     if (found == open.end()) return;
     Placed& placed = batch->placed[found->second];
-    placed.added = sent != tried.end() && sent->second == found->second;
+    // Two may make the very same row, of one message that came to both; whose was taken has added it.
+    auto made = tried.find(row.chain);
+    placed.added = made != tried.end() && made->second;
     if (placed.added) {
       placed.row.sequence = row.sequence;
       placed.row.previous = row.previous;
@@ -199,7 +200,7 @@ Failure ChildLog::insert(std::vector<Work>& works, bool& written) {
       if (!work.open.contains(messages[i]->uuid)) continue;
       const Chain chain = chain_next(at.chain, at.sequence + 1, *messages[i]);
       work.rows.push_back({&work.room, at, chain, messages[i]});
-      work.tried[chain] = i;
+      work.tried.emplace(chain, false);
       at = {at.sequence + 1, chain};
     }
     rows.insert(rows.end(), work.rows.begin(), work.rows.end());
@@ -208,7 +209,10 @@ Failure ChildLog::insert(std::vector<Work>& works, bool& written) {
   for (size_t first = 0; first < rows.size();) {
     Inserted inserted;
     Failure failure = collection_.insert(std::span(rows).subspan(first), inserted);
-    written |= inserted.count > 0 || (failure && failure.trouble != Trouble::not_now);
+    const bool all = failure && failure.trouble == Trouble::unknown;  // they may stand, each of them
+    for (size_t i = first; i < (all ? rows.size() : first + inserted.count); ++i)
+      of_rows[i]->tried[rows[i].chain] = true;
+    written |= inserted.count > 0 || all;
     if (failure) return failure;
     size_t stopped = first + inserted.count;
 #ifdef TERTULIA_FAILPOINTS
