@@ -1,5 +1,6 @@
 // The checker says whether a run kept its promises: it reads every client's story and the store itself, and tells what
-// was lost, repeated, reordered, made up, changed, chained wrongly or put out of a sender's order. Nothing found: [].
+// was lost, repeated, reordered, made up, changed, chained wrongly or put out of a sender's order, where two clients
+// disagree, and which name two held at once. Nothing found: [].
 //
 // It believes nobody: chains are computed anew (chain.mjs), and the store is read without the server (store.mjs).
 // Pure. Its own proof is checker.test.mjs: every kind of damage is done to a clean run and must be found.
@@ -19,14 +20,20 @@ import { chainNext, chainStart, chainText } from './chain.mjs';
  *            that is how a repeat is acked.
  * - skipped  the server said that it leaves out what lies between (exclusive).
  * - reset    the server said that the past seen so far is gone.
+ * - admitted it was told that it is in the room, under this name, by a new connection or for the first time.
+ * - away     its connection is gone, or it has left.
  *
- * @typedef {{kind: 'said', room: string, uuid: string, userId: string, text: string}
- *   | {kind: 'acked', room: string, uuid: string, sequence?: number, position?: string}
+ * `at`: milliseconds of one clock that never goes back and is the same for all stories of a run (monotonicMs below).
+ *
+ * @typedef {{kind: 'said', room: string, uuid: string, userId: string, text: string, at?: number}
+ *   | {kind: 'acked', room: string, uuid: string, sequence?: number, position?: string, at?: number}
  *   | {kind: 'refused', room: string, uuid: string}
  *   | {kind: 'began', room: string, after: string|null}
  *   | {kind: 'saw', room: string, message: Seen}
  *   | {kind: 'skipped', room: string, after: number, before: number}
- *   | {kind: 'reset', room: string}} Event
+ *   | {kind: 'reset', room: string}
+ *   | {kind: 'admitted', room: string, userId: string, userName: string, at: number}
+ *   | {kind: 'away', room: string}} Event
  * @typedef {{sequence: number, position: string, uuid: string, userId: string, userName: string, text: string,
  *   date: string, sentAt: number, method: string}} Seen
  *
@@ -36,11 +43,14 @@ import { chainNext, chainStart, chainText } from './chain.mjs';
  * @property {Event[]} events
  * @property {string[]} [caughtUp] rooms of which it must have seen the head at its end, with everything said acked
  *
- * @typedef {'lost'|'repeated'|'reordered'|'phantom'|'changed'|'chain'|'sender'} Kind
+ * @typedef {'lost'|'repeated'|'reordered'|'phantom'|'changed'|'chain'|'sender'|'disagreement'|'name'} Kind
  * @typedef {{kind: Kind, room: string, who: string, what: string}} Finding
  */
 
 const findingsMax = 200;
+
+/** The same in all processes of this machine, and never going back: for `at`. */
+export const monotonicMs = () => Number(process.hrtime.bigint() / 1000n) / 1000;
 
 /**
  * @param {Store} store
@@ -59,6 +69,8 @@ export function check(store, stories, options = {}) {
     checkSaid(story, logOf, saidIn, find);
     checkSeen(story, logOf, find);
   }
+  checkAgreement(stories, find);
+  checkNames(stories, find);
   for (const [room, log] of logs)
     for (const row of options.strangers ? [] : log.rows)
       if (!saidIn.get(room)?.has(row.uuid)) find('phantom', room, 'the store', `${row.uuid} at ${row.sequence}: nobody said it`);
@@ -150,6 +162,13 @@ function checkSeen(story, logOf, find) {
     if (!at.has(room)) at.set(room, { last: undefined, began: 0, loose: false, highest: 0, seen: new Set() });
     return at.get(room);
   };
+  // Where each was said first: long stories are read once.
+  const saidAt = new Map();
+  events.forEach((event, index) => {
+    const key = `${event.room} ${event.uuid}`;
+    if (event.kind === 'said' && !saidAt.has(key)) saidAt.set(key, index);
+  });
+  const saidBefore = (index, room, uuid) => (saidAt.get(`${room} ${uuid}`) ?? Infinity) < index;
   events.forEach((event, index) => {
     const { room } = event;
     const here = place(room);
@@ -172,10 +191,10 @@ function checkSeen(story, logOf, find) {
       const { sequence } = message;
       const begins = here.last === undefined || (here.loose && sequence !== here.last + 1);
       if (begins) here.began = sequence - 1;
-      here.loose &&= saidBefore(events, index, room, message.uuid);
+      here.loose &&= saidBefore(index, room, message.uuid);
       if (begins || sequence === here.last + 1) {
         here.last = sequence;
-      } else if (story.dialect === 'classic' && sequence <= here.began && saidBefore(events, index, room, message.uuid)) {
+      } else if (story.dialect === 'classic' && sequence <= here.began && saidBefore(index, room, message.uuid)) {
         return;  // its ack again: the one exception to dense order
       } else if (sequence <= here.last) {
         if (here.seen.has(sequence)) find('repeated', room, who, `saw ${sequence} again after ${here.last}`);
@@ -190,6 +209,59 @@ function checkSeen(story, logOf, find) {
   });
   for (const room of story.caughtUp ?? [])
     if (place(room).highest < logOf(room).head) find('lost', room, who, `saw up to ${place(room).highest}, and the head is ${logOf(room).head}`);
+}
+
+// All members see the same message at n, whatever the store says now. What a client was told to forget does not count.
+function checkAgreement(stories, find) {
+  /** @type {Map<string, Map<number, {uuid: string, who: string}>>} */ const seen = new Map();
+  for (const { who, events } of stories) {
+    const forgotten = new Map();
+    events.forEach((event, index) => { if (event.kind === 'reset') forgotten.set(event.room, index); });
+    events.forEach((event, index) => {
+      if (event.kind !== 'saw' || index < (forgotten.get(event.room) ?? -1)) return;
+      if (!seen.has(event.room)) seen.set(event.room, new Map());
+      const { sequence, uuid } = event.message;
+      const other = seen.get(event.room).get(sequence);
+      if (!other) seen.get(event.room).set(sequence, { uuid, who });
+      else if (other.uuid !== uuid) find('disagreement', event.room, who, `saw ${uuid} at ${sequence}, and ${other.who} saw ${other.uuid}`);
+    });
+  }
+}
+
+// A name is one user's. Somebody surely held it from the moment at which he was told so until he said the last thing that
+// was acked on that connection: whatever came later may have been said into a connection that was dead already.
+function checkNames(stories, find) {
+  /** @type {Map<string, {from: number, to: number, userId: string, who: string, room: string, userName: string}[]>} */
+  const holds = new Map();
+  for (const { who, events } of stories) {
+    const open = new Map(), said = new Map();
+    for (const event of events) {
+      if (event.kind === 'admitted') {
+        const key = `${event.room}\n${event.userName.normalize('NFKC').toLowerCase()}`;
+        const hold = { from: event.at, to: event.at, userId: event.userId, who, room: event.room, userName: event.userName };
+        open.set(event.room, hold);
+        if (!holds.has(key)) holds.set(key, []);
+        holds.get(key).push(hold);
+      } else if (event.kind === 'away') {
+        open.delete(event.room);
+      } else if (event.kind === 'said' && event.at !== undefined) {
+        said.set(`${event.room} ${event.uuid}`, event.at);
+      } else if (event.kind === 'acked') {
+        const at = said.get(`${event.room} ${event.uuid}`);
+        const hold = open.get(event.room);
+        if (hold && at !== undefined && at >= hold.from) hold.to = Math.max(hold.to, at);
+      }
+    }
+  }
+  for (const all of holds.values()) {
+    all.sort((a, b) => a.from - b.from);
+    /** Of those before, whoever held it longest. */ let longest;
+    for (const hold of all) {
+      if (longest && longest.userId !== hold.userId && hold.from <= longest.to)
+        find('name', hold.room, hold.who, `was admitted as ${hold.userName} at ${Math.round(hold.from)} ms, and ${longest.who} held that name until ${Math.round(longest.to)} ms`);
+      if (!longest || hold.to > longest.to) longest = hold;
+    }
+  }
 }
 
 function checkMessage(message, log, room, who, find) {
@@ -213,11 +285,6 @@ function fitsStore(log, room, position) {
 }
 function sequenceOf(position) {
   return Number(position.slice(0, position.indexOf('-')));
-}
-function saidBefore(events, index, room, uuid) {
-  for (let i = index - 1; i >= 0; --i)
-    if (events[i].kind === 'said' && events[i].room === room && events[i].uuid === uuid) return true;
-  return false;
 }
 function comesLater(events, index, room, sequence) {
   for (let i = index + 1; i < events.length; ++i) {

@@ -1,7 +1,7 @@
 // The checker's own proof: a clean run is found clean, and whatever is done to a run is found and called by its name.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,8 @@ import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { chainNext, chainStart, chainText } from './chain.mjs';
 import { check, told } from './checker.mjs';
+import { HistoryWriter, readHistory, writeHistory } from './history.mjs';
+import { random, seed } from '../system/lib/random.mjs';
 import { readStore } from './store.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -149,6 +151,38 @@ const damages = [
   }],
 ];
 
+/** What two clients tell of one name. */
+function admitted(run, who, userId, userName, at) {
+  const story = run.stories.find((each) => each.who === who);
+  story.events.push({ kind: 'admitted', room, userId, userName, at });
+  return story.events;
+}
+damages.push(
+  ['somebody is admitted under a name that another goes on speaking under', 'name', (run) => {
+    const events = admitted(run, 'ana', '~ana', 'Eva', 100);
+    admitted(run, 'ben', '~ben', 'EVA', 200);
+    events.push({ kind: 'said', room, uuid: 'x', userId: '~ana', text: 'x', at: 300 }, { kind: 'acked', room, uuid: 'x', at: 400 });
+  }],
+  ['two are admitted under one name at once', 'name', (run) => {
+    admitted(run, 'ana', '~ana', 'Eva', 100);
+    admitted(run, 'ben', '~ben', 'Eva', 100);
+  }],
+  ['a third is admitted while the first still speaks', 'name', (run) => {
+    const events = admitted(run, 'ana', '~ana', 'Eva', 100);
+    events.push({ kind: 'said', room, uuid: 'x', userId: '~ana', text: 'x', at: 900 }, { kind: 'acked', room, uuid: 'x', at: 901 });
+    admitted(run, 'cleo', 'cleo', 'eva', 500);
+  }],
+  ['two clients saw different messages at one place', 'disagreement', (run) => {
+    const message = eventsOf(run, 'ana')[seenAt(run, 'ana', 9)].message;
+    message.uuid = 'another';
+  }],
+  ['two clients saw different messages behind the end of the store', 'disagreement', (run) => {
+    const one = { ...eventsOf(run, 'ana')[seenAt(run, 'ana', 12)].message, sequence: 13, uuid: 'x' };
+    eventsOf(run, 'ana').push({ kind: 'saw', room, message: one });
+    eventsOf(run, 'ben').push({ kind: 'saw', room, message: { ...one, uuid: 'y' } });
+  }],
+);
+
 test('a clean run is found clean', () => {
   const { store, stories } = cleanRun();
   assert.equal(told(check(store, stories)), '');
@@ -189,6 +223,173 @@ test('every pair of swapped or doubled deliveries, and every dropped one, is fou
         assert.notDeepEqual(check(swapped.store, swapped.stories), [], `${who}: ${i} and ${j} swapped`);
       }
     }
+  }
+});
+
+test('a name may go from one to another, and its user may hold it on two connections', () => {
+  const run = cleanRun();
+  const events = admitted(run, 'ana', '~ana', 'Eva', 100);
+  events.push({ kind: 'said', room, uuid: 'ana-9', userId: '~ana', text: '', at: 200 }, { kind: 'acked', room, uuid: 'ana-9', at: 9_000 },
+    { kind: 'refused', room, uuid: 'ana-9' });
+  admitted(run, 'cleo', '~ana', 'Eva', 150);
+  admitted(run, 'ben', '~ben', 'Eva', 300);
+  assert.deepEqual(check(run.store, run.stories).filter(({ kind }) => kind === 'name'), []);
+});
+
+test('what a client was told to forget may be another past', () => {
+  const run = cleanRun();
+  const events = eventsOf(run, 'ana');
+  const forgotten = { ...events[seenAt(run, 'ana', 3)].message, uuid: 'of another past' };
+  events.splice(1, 0, { kind: 'saw', room, message: forgotten }, { kind: 'reset', room });
+  assert.deepEqual(check(run.store, run.stories).filter(({ kind }) => kind === 'disagreement'), []);
+});
+
+// --- runs made at random: clean ones raise no alarm, and what is then done to them is found ---
+
+/** Several rooms, clients of both dialects who come, go, come back, are reset and skip. */
+function randomRun(chance) {
+  const store = new Map(), stories = [];
+  const people = Array.from({ length: 2 + chance.below(4) }, (_, i) => ({ who: `p${i}`, dialect: chance.below(3) === 0 ? 'classic' : 'v2' }));
+  const rooms = Array.from({ length: 1 + chance.below(3) }, (_, i) => `room ${i}`);
+  let at = 0;
+  for (const person of people) stories.push({ ...person, caughtUp: [], events: [] });
+  for (const name of rooms) {
+    const rows = [];
+    let chain = chainStart(name);
+    const counts = new Map();
+    for (let n = 1, length = 10 + chance.below(40); n <= length; ++n) {
+      const { who } = people[chance.below(people.length)];
+      counts.set(who, (counts.get(who) ?? 0) + 1);
+      const row = { sequence: n, method: 'textMessage', uuid: `${name}-${who}-${counts.get(who)}`, userId: `~${who}`, userName: who, date: '', sentAt: n, text: `${n}` };
+      const next = chainNext(chain, row);
+      rows.push({ ...row, previous: chainText(chain), chain: chainText(next) });
+      chain = next;
+    }
+    store.set(name, rows);
+    const position = (n) => `${n}-${n === 0 ? chainText(chainStart(name)) : rows[n - 1].chain}`;
+    const saw = (n) => {
+      const { chain: own, previous, ...row } = rows[n - 1];
+      return { kind: 'saw', room: name, message: { ...row, position: `${n}-${own}` } };
+    };
+    for (const story of stories) {
+      const { events, who, dialect } = story;
+      const own = rows.filter(({ userId }) => userId === `~${who}`);
+      const come = () => events.push({ kind: 'away', room: name }, { kind: 'admitted', room: name, userId: `~${who}`, userName: who, at: ++at });
+      let n = chance.below(3) === 0 ? chance.below(rows.length) : 0;
+      come();
+      events.push({ kind: 'began', room: name, after: n === 0 || chance.below(2) === 0 ? position(n) : null });
+      for (const row of own) events.push({ kind: 'said', room: name, uuid: row.uuid, userId: row.userId, text: row.text, at: ++at });
+      for (const row of own) if (chance.below(20) === 0) events.push({ kind: 'said', room: name, uuid: `${row.uuid}-never`, userId: row.userId, text: '' }, { kind: 'refused', room: name, uuid: `${row.uuid}-never` });
+      // Said on a former connection, and acked there.
+      for (const row of own) if (row.sequence <= n) events.push({ kind: 'acked', room: name, uuid: row.uuid });
+      while (n < rows.length) {
+        events.push(saw(++n));
+        const row = rows[n - 1];
+        if (row.userId === `~${who}`) events.push({ kind: 'acked', room: name, uuid: row.uuid, at: ++at, ...(dialect === 'v2' && { sequence: n, position: position(n) }) });
+        const event = chance.below(25);
+        if (event === 0) {  // comes back, a classic one from further back
+          const after = dialect === 'classic' ? chance.below(n + 1) : n;
+          come();
+          events.push({ kind: 'began', room: name, after: position(after) });
+          n = after;
+        } else if (event === 1 && dialect === 'v2' && n < rows.length - 1) {
+          const before = n + 2 + chance.below(rows.length - n - 1);
+          events.push({ kind: 'skipped', room: name, after: n, before });
+          for (const row of own.filter(({ sequence }) => sequence > n && sequence < before))
+            events.push({ kind: 'acked', room: name, uuid: row.uuid, sequence: row.sequence, position: position(row.sequence) });
+          n = before - 1;
+        } else if (event === 2 && dialect === 'v2') {  // the store went back, and came to the same again
+          events.push({ kind: 'reset', room: name });
+          n = chance.below(n);
+        }
+      }
+      story.caughtUp.push(name);
+    }
+  }
+  return { store, stories, rooms };
+}
+
+test('two hundred clean runs raise no alarm', () => {
+  for (let i = 0; i < 200; ++i) {
+    const { store, stories } = randomRun(random(`clean ${i}`));
+    assert.equal(told(check(store, stories)), '', `seed ${seed}, run ${i}`);
+  }
+});
+
+/** Each does one thing at random to a run, or says that it cannot. @type {[string, (run: any, chance: any) => boolean][]} */
+const randomDamages = [
+  ['an acked message vanishes from the end of a log', ({ store, rooms }, chance) => {
+    store.get(rooms[chance.below(rooms.length)]).pop();
+    return true;
+  }],
+  ['a row is stored twice', ({ store, rooms }, chance) => {
+    const rows = store.get(rooms[chance.below(rooms.length)]);
+    rows.splice(chance.below(rows.length), 0, { ...rows[chance.below(rows.length)] });
+    return true;
+  }],
+  ['a text is stored otherwise', ({ store, rooms }, chance) => {
+    const rows = store.get(rooms[chance.below(rooms.length)]);
+    rows[chance.below(rows.length)].text = 'other';
+    return true;
+  }],
+  ['a delivery is doubled in the middle of a connection', ({ stories }, chance) => {
+    const { events, dialect } = stories[chance.below(stories.length)];
+    if (dialect === 'classic') return false;
+    const places = events.flatMap((event, i) => (event.kind === 'saw' ? [i] : []));
+    const i = places[chance.below(places.length)];
+    events.splice(i, 0, events[i]);
+    return true;
+  }],
+  ['a delivery between two others is dropped', ({ stories }, chance) => {
+    const { events } = stories[chance.below(stories.length)];
+    const places = events.flatMap((event, i) => {
+      const before = events[i - 1]?.kind === 'acked' ? events[i - 2] : events[i - 1];
+      const after = events[i + 1];
+      return event.kind === 'saw' && before?.kind === 'saw' && after?.kind === 'saw' && after.room === event.room ? [i] : [];
+    });
+    if (places.length === 0) return false;
+    events.splice(places[chance.below(places.length)], 1);
+    return true;
+  }],
+  ['somebody takes a name that is still spoken under', ({ stories }, chance) => {
+    const holder = stories.find(({ events }) => events.some((event) => event.kind === 'acked' && event.at));
+    const other = stories.find((story) => story !== holder);
+    const said = holder?.events.find((event) => event.kind === 'said' && event.at && holder.events.some((ack) => ack.kind === 'acked' && ack.uuid === event.uuid));
+    if (!said || !other) return false;
+    const since = holder.events.filter((event) => event.kind === 'admitted' && event.room === said.room && event.at < said.at).at(-1);
+    const ack = holder.events.findIndex((event) => event.kind === 'acked' && event.uuid === said.uuid);
+    if (holder.events.some((event, i) => i < ack && event.kind === 'admitted' && event.room === said.room && event.at > said.at)) return false;
+    other.events.push({ kind: 'admitted', room: said.room, userId: `~${other.who}`, userName: since.userName.toUpperCase(), at: since.at + (said.at - since.at) * chance.next() });
+    return true;
+  }],
+];
+for (const [what, damage] of randomDamages) {
+  test(`in fifty runs made at random it is found when ${what}`, () => {
+    let done = 0;
+    for (let i = 0; done < 50 && i < 500; ++i) {
+      const chance = random(`${what} ${i}`);
+      const run = randomRun(chance);
+      if (!damage(run, chance)) continue;
+      ++done;
+      assert.notDeepEqual(check(run.store, run.stories), [], `seed ${seed}, run ${i}`);
+    }
+    assert.equal(done, 50);
+  });
+}
+
+test('a history is read as it was written, without a line that a kill cut', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'tertulia-history-test-'));
+  try {
+    const file = join(dir, 'ana');
+    const [{ events, ...whose }] = cleanRun().stories;
+    const writer = new HistoryWriter(file, whose);
+    for (const event of events) writer.write(event);
+    appendFileSync(file, '{"kind":"saw","room":"sal');
+    assert.deepEqual(readHistory(file), { ...whose, events });
+    writeHistory(file, { ...whose, events });
+    assert.deepEqual(readHistory(file), { ...whose, events });
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
   }
 });
 

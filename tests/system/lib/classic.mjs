@@ -202,8 +202,10 @@ export class ClassicClient extends EventEmitter {
       const join = this.#joins.get(said.id);
       this.#joins.delete(said.id);
       if (!join) this.violations.push(`a response that was not asked for: ${text}`);
-      else if (said.result == 'OK') join.resolve(said.result);
-      else this.violations.push(`not OK: ${text}`);
+      else if (said.result == 'OK') {
+        join.resolve(said.result);
+        this.emit('joined');
+      } else this.violations.push(`not OK: ${text}`);
     } else if (said.method === 'newUser') {
       if ('id' in said) this.violations.push(`newUser with an id: ${text}`);
       this.newUsers.push(said.params.text);

@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 import { ClassicClient } from './classic.mjs';
 import { random } from './random.mjs';
 import { repository } from './server.mjs';
+import { monotonicMs } from '../../checker/checker.mjs';
 import { until } from './until.mjs';
 
 const require = createRequire(join(repository, 'client/package.json'));
@@ -50,13 +51,19 @@ export class LibraryPerson {
     this.room.on('message', (message) => events.push({ kind: 'saw', room, message: oneCopy(message) }));
     this.room.on('reset', () => { ++this.resets; events.push({ kind: 'reset', room }); });
     this.room.on('skipped', ({ after, before }) => events.push({ kind: 'skipped', room, after, before }));
-    this.room.on('sent', ({ uuid, sequence, position }) => events.push({ kind: 'acked', room, uuid, sequence, position }));
+    this.room.on('sent', ({ uuid, sequence, position }) => events.push({ kind: 'acked', room, uuid, sequence, position, at: monotonicMs() }));
     this.room.on('failed', ({ uuid, outcome, error }) => {
       if (outcome === 'none') events.push({ kind: 'refused', room, uuid });
       this.failures.push({ uuid, outcome, error });
       this.trouble.push(`a message failed (${outcome}): ${error.message}`);
     });
-    this.room.on('live', () => { ++this.lives; });
+    this.room.on('state', ({ phase }) => {
+      if (phase === 'offline') events.push({ kind: 'away', room });
+    });
+    this.room.on('live', () => {
+      ++this.lives;
+      events.push({ kind: 'admitted', room, userId: this.userId, userName: name, at: monotonicMs() });
+    });
     for (const one of [this.client, this.room]) one.on('error', (error) => this.trouble.push(String(error.message)));
   }
 
@@ -91,7 +98,7 @@ export class LibraryPerson {
   /** @param {string} text @returns {string} its uuid */
   say(text) {
     const uuid = randomUUID();
-    this.story.events.push({ kind: 'said', room: this.roomName, uuid, userId: this.userId, text });
+    this.story.events.push({ kind: 'said', room: this.roomName, uuid, userId: this.userId, text, at: monotonicMs() });
     this.room.send(text, { uuid });
     return uuid;
   }
@@ -127,7 +134,8 @@ export class ClassicPerson {
     /** @type {Story} */ this.story = { who: `${name} (classic)`, dialect: 'classic', events: [] };
     this.client = new ClassicClient({ address, userName: name, reconnectAfterMs });
     const { events } = this.story;
-    this.client.on('connected', () => events.push({ kind: 'began', room, after: this.client.lastMessageId }));
+    this.client.on('connected', () => events.push({ kind: 'away', room }, { kind: 'began', room, after: this.client.lastMessageId }));
+    this.client.on('joined', () => events.push({ kind: 'admitted', room, userId: this.client.userId, userName: name, at: monotonicMs() }));
     // A push that comes again is the same object, and tells the same events.
     /** @type {Map<object, object[]>} */ const told = new Map();
     this.client.on('message', (push) => {
@@ -164,7 +172,7 @@ export class ClassicPerson {
   /** @param {string} text @returns {string} its uuid */
   say(text) {
     // Told before it is written: its ack may not be told first.
-    const said = { kind: 'said', room: this.roomName, uuid: '', userId: this.userId, text };
+    const said = { kind: 'said', room: this.roomName, uuid: '', userId: this.userId, text, at: monotonicMs() };
     this.story.events.push(said);
     said.uuid = this.client.sendText(text);
     return said.uuid;
