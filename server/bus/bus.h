@@ -13,6 +13,7 @@
 
 #include "base/executor.h"
 #include "base/function.h"
+#include "base/metrics.h"
 #include "room/log_piece.h"
 
 namespace tertulia {
@@ -64,6 +65,8 @@ class Bus {
   virtual void beat(const std::string& node) { (void)node; }
   // What keeps it from working just now, in a sentence; empty: nothing.
   virtual std::string trouble() const { return ""; }
+  // Thread: any.
+  virtual void describe(MetricsSink& sink) const { (void)sink; }
 };
 
 }  // namespace tertulia

@@ -9,7 +9,7 @@ void LocalBus::subscribe(const std::string& room, BusSubscriber& subscriber, Fun
   {
     const std::lock_guard lock(mutex_);
     auto& pending = pending_[&subscriber];
-    if (!pending) pending = std::make_shared<std::atomic<size_t>>(0);
+    if (!pending) pending = std::make_shared<Pending>();
     rooms_[room].push_back({&subscriber, pending});
   }
   subscriber.bus_executor().post(std::move(ready));
@@ -27,18 +27,40 @@ void LocalBus::send(const std::shared_ptr<const BusItem>& item, const BusSubscri
   const std::lock_guard lock(mutex_);
   const auto found = rooms_.find(item->room);
   if (found == rooms_.end()) return;
+  const size_t bytes = bytes_of(*item);
   for (const Line& line : found->second) {
     if (line.subscriber == from) continue;
-    if (line.pending->load(std::memory_order_relaxed) >= pending_max_) {
+    Pending& pending = *line.pending;
+    if (pending.items.load(std::memory_order_relaxed) >= pending_max_ ||
+        pending.bytes.load(std::memory_order_relaxed) + bytes > pending_bytes_max_) {
       dropped_.fetch_add(1, std::memory_order_relaxed);
       continue;
     }
-    line.pending->fetch_add(1, std::memory_order_relaxed);
-    line.subscriber->bus_executor().post([subscriber = line.subscriber, pending = line.pending, item] {
-      pending->fetch_sub(1, std::memory_order_relaxed);
+    pending.items.fetch_add(1, std::memory_order_relaxed);
+    pending.bytes.fetch_add(bytes, std::memory_order_relaxed);
+    line.subscriber->bus_executor().post([subscriber = line.subscriber, waited = line.pending, bytes, item] {
+      waited->items.fetch_sub(1, std::memory_order_relaxed);
+      waited->bytes.fetch_sub(bytes, std::memory_order_relaxed);
       subscriber->on_bus(item);
     });
   }
+}
+
+void LocalBus::describe(MetricsSink& sink) const {
+  sink.counter("tertulia_bus_dropped_total", "Items that a shard did not take from the bus in time.",
+               static_cast<double>(dropped()));
+}
+
+size_t bytes_of(const BusItem& item) {
+  size_t bytes = sizeof(BusItem) + item.room.size();
+  if (const auto* piece = std::get_if<std::shared_ptr<const LogPiece>>(&item.what)) {
+    for (const LogPiece::Entry& entry : (*piece)->entries) {
+      bytes += sizeof entry + entry.uuid.size() + entry.user_id.size() + entry.frame.size();
+    }
+  } else if (const auto* signal = std::get_if<Signal>(&item.what)) {
+    bytes += signal->user_id.size() + signal->user_name.size();
+  }
+  return bytes;
 }
 
 }  // namespace tertulia

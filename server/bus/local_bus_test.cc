@@ -58,5 +58,23 @@ TEST(LocalBus, DropsWhatAShardDoesNotTakeAndCountsIt) {
   EXPECT_EQ(b.heard.size(), 4u);
 }
 
+TEST(LocalBus, DropsWhatWouldBeTooManyBytesForAShardToHold) {
+  LogPiece piece;
+  piece.entries.resize(1);
+  piece.entries[0].frame = std::string(10'000, 'x');
+  const auto large = std::make_shared<const BusItem>(BusItem{"plaza", std::make_shared<const LogPiece>(piece)});
+  LocalBus bus(1'000, 35'000);
+  Shard a, b;
+  bus.subscribe("plaza", b, [] {});
+  for (int i = 0; i < 5; ++i) bus.publish(large, a);
+  EXPECT_EQ(bus.dropped(), 2u);
+  bus.publish(item("plaza"), a);
+  EXPECT_EQ(bus.dropped(), 2u) << "a small one still fits";
+  b.run();
+  EXPECT_EQ(b.heard.size(), 4u);
+  for (int i = 0; i < 3; ++i) bus.publish(large, a);
+  EXPECT_EQ(bus.dropped(), 2u) << "what was taken leaves its place";
+}
+
 }  // namespace
 }  // namespace tertulia
