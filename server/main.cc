@@ -18,7 +18,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "bus/local_bus.h"
+#include "bus/open_bus.h"
 #include "net/assets.h"
 #include "net/event_loop.h"
 #include "net/internal_server.h"
@@ -136,6 +136,12 @@ class Server {
     OpenedStore opened = open_store(options.store, options.data_dir, store_options, clock_);
     if (!opened.store) return opened.error;
     store_ = std::move(opened.store);
+    NatsOptions nats;
+    nats.credentials = {options.nats_creds, options.nats_ca, options.nats_cert, options.nats_key};
+    nats.log = &log_;
+    OpenedBus opened_bus = open_bus(options.bus, nats, clock_, random_);
+    if (!opened_bus.bus) return opened_bus.error;
+    bus_ = std::move(opened_bus.bus);
 
     const uint32_t connections = connections_max(options, log_);
     counts_ = std::make_unique<ConnectionCounts>(connections, per_address_max(live_));
@@ -144,7 +150,7 @@ class Server {
       loops_.push_back(std::make_unique<EventLoop>("shard-" + std::to_string(i)));
       loops.push_back({loops_.back().get(), loops_.back().get()});
     }
-    node_ = std::make_unique<Node>(clock_, random_, log_, *store_, bus_, options, TERTULIA_VERSION, loops);
+    node_ = std::make_unique<Node>(clock_, random_, log_, *store_, *bus_, options, TERTULIA_VERSION, loops);
     site_ =
         std::make_unique<PublicSite>(OriginPolicy{options.allowed_origins, options.require_origin}, embedded_assets());
     std::vector<HttpService*> services;
@@ -180,6 +186,7 @@ class Server {
                {"internal", "http://" + internal_listener_->address() + "/"},
                {"version", TERTULIA_VERSION},
                {"store", options.store},
+               {"bus", shown_bus(options.bus)},
                {"shards", options.shards},
                {"connections_max", connections}});
     // For whoever typed the command.
@@ -243,8 +250,7 @@ class Server {
     describe_process(sink, started_unix_ms_, TERTULIA_VERSION);
     sink.gauge("tertulia_connections", "Open connections of the public port, HTTP and WebSocket.", counts_->in_all());
     sink.gauge("tertulia_draining", "1 while the node is leaving.", node_->draining() ? 1 : 0);
-    sink.counter("tertulia_bus_dropped_total", "Items that a shard did not take from the bus in time.",
-                 static_cast<double>(bus_.dropped()));
+    bus_->describe(sink);
   }
 
   // First nobody runs any more, then the node goes, then what it used.
@@ -271,6 +277,7 @@ class Server {
     internal_service_.reset();
     services_.clear();
     node_.reset();
+    bus_.reset();
     // While the loops exist: what the store still answers is posted to them, and dropped.
     if (store_) store_->stop(empty);
   }
@@ -289,7 +296,7 @@ class Server {
   // Doors.
   StoreMetrics store_metrics_;
   std::unique_ptr<Store> store_;
-  LocalBus bus_;
+  std::unique_ptr<Bus> bus_;
   TrustedProxies proxies_, nobody_;
   std::unique_ptr<ConnectionCounts> counts_;
   ConnectionCounts refusals_{kRefusalsMax, 0}, internal_counts_{kInternalConnectionsMax, 0};

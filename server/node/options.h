@@ -13,7 +13,12 @@ struct Options {
   std::string internal_listen = "127.0.0.1:9090";
   std::string data_dir = "./data";
   std::string store = "sqlite";  // sqlite, memory
-  std::string bus = "local";
+  std::string bus = "local";     // local, or the URLs of NATS servers
+  // Files; empty: none.
+  std::string nats_creds;
+  std::string nats_ca;
+  std::string nats_cert;
+  std::string nats_key;
   uint32_t shards = 2;
   std::vector<std::string> allowed_origins;  // besides the server's own
   std::vector<std::string> trusted_proxies;  // CIDR

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "bus/open_bus.h"
 #include "node/units.h"
 
 namespace tertulia {
@@ -244,6 +245,10 @@ std::string wrong_path(const std::string& value) {
   return {};
 }
 
+std::string any_file(const std::string& value) {
+  return value.find('\0') != std::string::npos ? "holds a NUL" : "";
+}
+
 std::vector<Setting> make_settings() {
   using O = Options;
   using L = Options::Live;
@@ -258,7 +263,13 @@ std::vector<Setting> make_settings() {
            wrong_path),
       choice("store", "What keeps the logs: sqlite under --data-dir, or memory (lost at the end)", &O::store,
              {"sqlite", "memory"}),
-      choice("bus", "What tells the shards of new messages", &O::bus, {"local"}),
+      text("bus", "local|nats://HOST,...", "What tells the shards, and with NATS the other nodes, of new messages",
+           &O::bus, wrong_bus),
+      text("nats-creds", "FILE", "A NATS user's .creds file, for the bus", &O::nats_creds, any_file),
+      text("nats-ca", "FILE", "Who signs the certificates of the bus, besides the system's authorities", &O::nats_ca,
+           any_file),
+      text("nats-cert", "FILE", "This node's own certificate for the bus", &O::nats_cert, any_file),
+      text("nats-key", "FILE", "The key of --nats-cert", &O::nats_key, any_file),
       count("shards", "Threads that serve sessions", &O::shards, 1, 64),
       list("allowed-origins", "ORIGIN,...", "Pages of these origins may connect, besides the server's own",
            &O::allowed_origins, wrong_origin),
@@ -394,6 +405,9 @@ std::vector<std::string> broken_relations(const Options& o, const std::function<
        "one session would already be more than its address may");
   need(o.listen != o.internal_listen || o.listen.ends_with(":0"), "internal-listen", "another address than", "listen",
        "metrics and drain are not for the public");
+  if (o.nats_cert.empty() != o.nats_key.empty()) {
+    broken.push_back("nats-cert and nats-key belong together: one of them is missing");
+  }
   if (o.proxy_protocol && o.trusted_proxies.empty()) {
     broken.push_back(show("proxy-protocol") + " needs trusted-proxies: name the networks of the proxies");
   }

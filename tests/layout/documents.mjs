@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 
 const operating = 'docs/operating.md';
 // Where metrics are named; whatever else is a file of server/ names none.
-const metricsNamed = ['server/base/metrics.cc', 'server/store/store_metrics.cc', 'server/main.cc'];
+const metricsNamed = ['server/base/metrics.cc', 'server/store/store_metrics.cc', 'server/main.cc', 'server/bus/local_bus.cc', 'server/bus/nats_bus.cc'];
 // Nobody's documents: built, installed, or not ours.
 const skipped = new Set(['node_modules', 'build', 'dist', 'dist-test', '.git']);
 

@@ -1,0 +1,301 @@
+// A small world for tests of the bus: NATS servers that are real processes on free ports of this machine, and nodes
+// with a shard that hears. Servers are killed, stopped and continued by their own pid; all end with the world.
+#pragma once
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bus/nats_bus.h"
+
+namespace tertulia {
+
+// Waits for what must come. False: it did not, within the time.
+inline bool eventually(const std::function<bool()>& condition, int64_t ms = 15'000) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > until) return condition();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+inline sockaddr_in local_address(uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+inline uint16_t free_port() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = local_address(0);
+  socklen_t size = sizeof address;
+  EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  ::close(fd);
+  return ntohs(address.sin_port);
+}
+
+// A connection that speaks for itself; -1: nobody listens.
+inline int dial(uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const sockaddr_in address = local_address(port);
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
+  ::close(fd);
+  return -1;
+}
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string path = std::filesystem::temp_directory_path() / "tertulia-bus-XXXXXX";
+    EXPECT_NE(::mkdtemp(path.data()), nullptr);
+    path_ = path;
+  }
+  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  std::string file(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+class NatsProcess {
+ public:
+  NatsProcess(std::string log, uint16_t port) : log_(std::move(log)), port_(port) {}
+  ~NatsProcess() { kill(); }
+  NatsProcess(const NatsProcess&) = delete;
+  NatsProcess& operator=(const NatsProcess&) = delete;
+
+  // Until it listens.
+  void start(const std::vector<std::string>& arguments = {}) {
+    std::vector<std::string> words = {"nats-server", "-a", "127.0.0.1", "-p", std::to_string(port_), "-l", log_};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      sigset_t none;
+      sigemptyset(&none);
+      sigprocmask(SIG_SETMASK, &none, nullptr);
+      ::execvp(argv[0], argv.data());
+      ::_exit(127);
+    }
+    int fd = -1;
+    ASSERT_TRUE(eventually([&] { return (fd = dial(port_)) >= 0 || ::waitpid(pid_, nullptr, WNOHANG) == pid_; }));
+    ASSERT_GE(fd, 0) << "nats-server did not start (script/setup --test installs it): " << log();
+    ::close(fd);
+  }
+  void signal(int number) const {
+    if (pid_ > 0) ::kill(pid_, number);
+  }
+  void kill() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    pid_ = 0;
+  }
+  void stop() const { signal(SIGSTOP); }
+  void go_on() const { signal(SIGCONT); }
+  uint16_t port() const { return port_; }
+  std::string address(const std::string& before = "nats://") const {
+    return before + "127.0.0.1:" + std::to_string(port_);
+  }
+  std::string log() const {
+    std::ifstream file(log_);
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+
+ private:
+  const std::string log_;
+  const uint16_t port_;
+  pid_t pid_ = 0;
+};
+
+// One server, or several that are one cluster.
+class NatsServers {
+ public:
+  explicit NatsServers(size_t count, std::vector<std::string> arguments = {}) : arguments_(std::move(arguments)) {
+    for (size_t i = 0; i < count; ++i) {
+      all_.push_back(std::make_unique<NatsProcess>(directory_.file(std::to_string(i) + ".log"), free_port()));
+      routes_.push_back("nats://127.0.0.1:" + std::to_string(free_port()));
+    }
+  }
+  NatsServers& start() {
+    for (size_t i = 0; i < all_.size(); ++i) start(i);
+    // A route told of in a log is a route that stands.
+    for (size_t i = 0; i + 1 < all_.size(); ++i) {
+      EXPECT_TRUE(eventually([&] { return routes_of(i) + 1 >= all_.size(); })) << all_[i]->log();
+    }
+    return *this;
+  }
+  void start(size_t i) {
+    std::vector<std::string> arguments = arguments_;
+    if (all_.size() > 1) {
+      std::string others;
+      for (size_t j = 0; j < routes_.size(); ++j) {
+        if (j != i) others += (others.empty() ? "" : ",") + routes_[j];
+      }
+      arguments.insert(arguments.end(), {"--cluster", routes_[i], "--cluster_name", "test", "--routes", others});
+    }
+    all_[i]->start(arguments);
+  }
+  NatsProcess& operator[](size_t i) { return *all_[i]; }
+  std::string urls(const std::string& before = "nats://") const {
+    std::string text;
+    for (const auto& each : all_) text += (text.empty() ? "" : ",") + each->address(before);
+    return text;
+  }
+  TemporaryDirectory& directory() { return directory_; }
+
+ private:
+  // Lines of its log that tell of a route that stands.
+  size_t routes_of(size_t i) const {
+    const std::string log = all_[i]->log(), line = "Route connection created";
+    size_t count = 0;
+    for (size_t at = log.find(line); at != std::string::npos; at = log.find(line, at + 1)) ++count;
+    return count;
+  }
+
+  TemporaryDirectory directory_;
+  const std::vector<std::string> arguments_;
+  std::vector<std::unique_ptr<NatsProcess>> all_;
+  std::vector<std::string> routes_;
+};
+
+// Always the first.
+class NoChance final : public Random {
+ public:
+  void fill(std::span<uint8_t> bytes) override { std::fill(bytes.begin(), bytes.end(), 0); }
+};
+
+// A node with one shard, which writes down what it hears.
+class BusNode : public BusSubscriber, public BusWatcher {
+ public:
+  explicit BusNode(const std::string& urls, NatsOptions options = {}) {
+    shard_ = ThreadWorkers().make("test-shard");
+    NatsBus::Opened opened = NatsBus::open(urls, options, clock_, chance_);
+    EXPECT_EQ(opened.error, "");
+    bus_ = std::move(opened.bus);
+    bus_->watch(this, shard_.get());
+  }
+  ~BusNode() override {
+    bus_->watch(nullptr, nullptr);
+    for (const std::string& room : rooms_) bus_->unsubscribe(room, *this);
+    shard_->stop();
+    bus_ = nullptr;
+  }
+  BusNode(const BusNode&) = delete;
+  BusNode& operator=(const BusNode&) = delete;
+
+  NatsBus& operator*() { return *bus_; }
+  NatsBus* operator->() { return bus_.get(); }
+
+  // Connected, and told of it.
+  bool stands() {
+    return eventually([this] { return returned() > 0 && bus_->trouble().empty(); });
+  }
+  void subscribe(
+      const std::string& room, std::function<void()> ready = [] {}) {
+    rooms_.push_back(room);
+    bus_->subscribe(room, *this, std::move(ready));
+  }
+  void unsubscribe(const std::string& room) {
+    std::erase(rooms_, room);
+    bus_->unsubscribe(room, *this);
+  }
+  // False: it was not told ready in time.
+  bool join(const std::string& room, int64_t ms = 15'000) {
+    const auto ready = std::make_shared<std::atomic<bool>>(false);
+    subscribe(room, [ready] { *ready = true; });
+    return eventually([ready] { return ready->load(); }, ms);
+  }
+  void say(const std::string& room, Sequence number) {
+    bus_->publish(std::make_shared<BusItem>(BusItem{room, Position{number, {}}}), *this);
+  }
+  void say(const std::string& room, std::shared_ptr<const LogPiece> piece) {
+    bus_->publish(std::make_shared<BusItem>(BusItem{room, std::move(piece)}), *this);
+  }
+
+  // The numbers of the room, in the order heard, without 0.
+  std::vector<Sequence> heard(const std::string& room) {
+    const std::lock_guard lock(mutex_);
+    std::vector<Sequence> all = heard_[room];
+    std::erase(all, Sequence{0});
+    return all;
+  }
+  size_t zeros(const std::string& room) {
+    const std::lock_guard lock(mutex_);
+    return static_cast<size_t>(std::count(heard_[room].begin(), heard_[room].end(), Sequence{0}));
+  }
+  bool hears(const std::string& room, Sequence number, int64_t ms = 15'000) {
+    return eventually(
+        [&] {
+          const std::vector<Sequence> all = heard(room);
+          return std::find(all.begin(), all.end(), number) != all.end();
+        },
+        ms);
+  }
+  size_t returned() {
+    const std::lock_guard lock(mutex_);
+    return returned_;
+  }
+  std::vector<std::string> nodes() {
+    const std::lock_guard lock(mutex_);
+    return nodes_;
+  }
+
+ private:
+  Executor& bus_executor() override { return *shard_; }
+  void on_bus(const std::shared_ptr<const BusItem>& item) override {
+    const std::lock_guard lock(mutex_);
+    std::vector<Sequence>& room = heard_[item->room];
+    if (const auto* head = std::get_if<Position>(&item->what)) room.push_back(head->sequence);
+    if (const auto* piece = std::get_if<std::shared_ptr<const LogPiece>>(&item->what)) {
+      for (const auto& entry : (*piece)->entries) room.push_back(entry.sequence);
+    }
+  }
+  void bus_heard(const std::string& node) override {
+    const std::lock_guard lock(mutex_);
+    nodes_.push_back(node);
+  }
+  void bus_returned() override {
+    const std::lock_guard lock(mutex_);
+    ++returned_;
+  }
+
+  SystemClock clock_;
+  NoChance chance_;
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::vector<Sequence>> heard_;  // under mutex_
+  std::vector<std::string> nodes_;                                // under mutex_
+  size_t returned_ = 0;                                           // under mutex_
+  std::vector<std::string> rooms_;
+  std::unique_ptr<Worker> shard_;
+  std::unique_ptr<NatsBus> bus_;
+};
+
+}  // namespace tertulia
