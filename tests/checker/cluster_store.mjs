@@ -1,4 +1,5 @@
-// Reads the logs of all rooms out of a cluster's store, without the server: PostgreSQL by its own program.
+// Reads the logs of all rooms out of a cluster's store, without the server: PostgreSQL by its own program, MongoDB's documents
+// by its own driver (tests/cluster).
 
 /**
  * @typedef {import('./store.mjs').Store} Store
@@ -31,6 +32,26 @@ export async function readPostgres(server, database) {
       size: row.size ?? undefined, sha256: row.sha256 ?? undefined,
     });
   }
+  return store;
+}
+
+/**
+ * Every document counts: one that nothing leads to makes a repeat of its sequence, or a chain that does not continue.
+ * @param {Record<string, any>[]} documents of the collection `messages`
+ * @returns {Store}
+ */
+export function readMongo(documents) {
+  /** @type {Store} */ const store = new Map();
+  for (const document of documents) {
+    const rows = store.get(document.room) ?? [];
+    store.set(document.room, rows);
+    const { sequence, previous, chain, method, uuid, userId, userName, date, sentAt, text, fileName, contentType, size, sha256 } = document;
+    rows.push({
+      sequence: Number(sequence), previous, chain, method, uuid, userId, userName, date, sentAt: Number(sentAt),
+      text, fileName, contentType, size: size === undefined ? undefined : Number(size), sha256,
+    });
+  }
+  for (const rows of store.values()) rows.sort((a, b) => a.sequence - b.sequence);
   return store;
 }
 

@@ -2,6 +2,7 @@
 // person (run.mjs); tests/system kills parts of it.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { FaultProxy } from './fault_proxy.mjs';
 import { Haproxy } from './haproxy.mjs';
 import { Mongo } from './mongo.mjs';
 import { natsUrl, startNats } from './nats.mjs';
@@ -18,8 +19,8 @@ import { until } from '../system/lib/until.mjs';
  * @property {number} [natsCount] 3; 0: the nodes know nothing of one another
  * @property {'postgresql'|'mongodb'|'sqlite'|'memory'} [store] postgresql; the last two are each node's own
  * @property {import('../system/lib/server.mjs').ServerOptions['store']} [storeMade] a store that is there already
- * @property {(node: number) => Promise<string>} [storeUrl] what node 0, 1 … takes for --store, instead of the store's own
- * @property {(node: number) => Promise<string>} [busUrl] likewise for --bus
+ * @property {string} [busUrl] what the nodes take for --bus, instead of the NATS servers
+ * @property {boolean} [cuttable] between each node and store and bus stands a proxy that can take the network away
  * @property {boolean} [fast] see Postgres
  * @property {boolean} [standby] PostgreSQL gets a synchronous standby
  * @property {string} [host]
@@ -38,6 +39,8 @@ export class Cluster {
   /** @type {Server[]} */ nodes = [];
   /** @type {Haproxy|undefined} */ haproxy;
   /** Of the database in the store. */ database = '';
+  /** What stands between node i and its store (each of its servers), and its bus. @type {{store: FaultProxy[], bus: FaultProxy[]}[]} */
+  cuts = [];
 
   /** @param {ClusterOptions} options */
   constructor(options) {
@@ -83,27 +86,40 @@ export class Cluster {
     if (standby) this.standby = await this.postgres.startStandby();
   }
 
-  /** What node i is given, or nothing: then it has a store of its own in memory. */
+  /** What node i is given; nothing: it has SQLite in its own directory. */
   async #storeOf(i) {
-    const { storeUrl, storeMade, store } = this.options;
-    if (storeMade && !storeUrl) return storeMade;
+    const { storeMade, store, cuttable } = this.options;
+    if (storeMade) return storeMade;
     if (store === 'sqlite') return undefined;
     if (store === 'memory') return { url: 'memory', read: () => Promise.reject(new Error('nobody reads memory')) };
-    const url = storeUrl ? await storeUrl(i) : this.ownStoreUrl;
-    return { url, read: storeMade?.read ?? (() => this.readStore()) };
+    const read = () => this.readStore();
+    if (!cuttable) return { url: this.storeUrl, read };
+    const ports = this.mongo ? [this.mongo.port] : [this.postgres?.port ?? 0, ...(this.standby ? [this.standby.port] : [])];
+    const proxies = await Promise.all(ports.map((port) => FaultProxy.start({ port })));
+    this.cuts[i].store = proxies;
+    return { url: this.mongo?.url(this.database, `127.0.0.1:${proxies[0].port}`) ?? this.postgres?.url(this.database, proxies) ?? '', read };
   }
-  get ownStoreUrl() {
-    return this.postgres?.url(this.database) ?? this.mongo?.url(this.database) ?? '';
+  async #busOf(i) {
+    const { busUrl, cuttable } = this.options;
+    if (busUrl || this.nats.length === 0) return busUrl;
+    if (!cuttable) return natsUrl(this.nats);
+    this.cuts[i].bus = await Promise.all(this.nats.map(({ port }) => FaultProxy.start({ port })));
+    return natsUrl(this.cuts[i].bus);
+  }
+  /** What --store takes, with all of its servers and nothing in between. */
+  get storeUrl() {
+    const servers = this.postgres && this.standby ? [this.postgres, this.standby] : undefined;
+    return this.postgres?.url(this.database, servers) ?? this.mongo?.url(this.database) ?? '';
   }
 
   async startNodes() {
-    const { nodesCount, busUrl, args = [], env, binary, logFiles, host, port } = this.options;
+    const { nodesCount, args = [], env, binary, logFiles, host, port } = this.options;
     for (let i = 0; i < nodesCount; ++i) {
-      const bus = busUrl ? await busUrl(i) : this.nats.length > 0 ? natsUrl(this.nats) : undefined;
+      this.cuts.push({ store: [], bus: [] });
       const shards = args.includes('--shards') ? [] : ['--shards', '1'];
       const dataDir = join(this.folder, `node${i + 1}`);
       this.nodes.push(new Server({
-        binary, env, bus, dataDir, store: await this.#storeOf(i), args: ['--trusted-proxies', '127.0.0.1/32', ...shards, ...args],
+        binary, env, dataDir, bus: await this.#busOf(i), store: await this.#storeOf(i), args: ['--trusted-proxies', '127.0.0.1/32', ...shards, ...args],
         ...(logFiles ? { logFile: join(this.folder, `node${i + 1}.log`) } : {}),
       }));
     }
@@ -148,7 +164,18 @@ export class Cluster {
     await this.haproxy?.kill();
     await Promise.all(this.nodes.map((node) => (node.running ? node.kill() : undefined)));
     await Promise.all([this.standby?.stop(), this.postgres?.stop(), this.mongo?.stop(), ...this.nats.map((server) => server.kill())]);
+    for (const { store, bus } of this.cuts) for (const proxy of [...store, ...bus]) proxy.close();
     if (this.#owned) removeFolder(this.folder);
+  }
+
+  /** The primary dies for good and its standby takes over; then the dead one's place has a synchronous standby again. */
+  async failOver() {
+    const [dead, next] = [this.postgres, this.standby];
+    if (!dead || !next) throw new Error('there is no standby to promote');
+    await dead.crash();
+    await next.promote();
+    [this.postgres, this.standby] = [next, undefined];
+    this.standby = await next.startStandby(dead);
   }
 
   /** The error, with the ends of all logs in its message. @param {any} error */

@@ -7,7 +7,7 @@ import { freePort } from './program.mjs';
 /** @typedef {'there'|'back'} Way there: to the server. back: to the node */
 
 export class FaultProxy {
-  /** @type {Set<{near: net.Socket, far: net.Socket|undefined}>} */ #pairs = new Set();
+  /** @type {Set<{near: net.Socket, far: net.Socket|undefined, isEnded: boolean, join: () => void}>} */ #pairs = new Set();
   /** @type {Set<Way>} */ #shut = new Set();
   /** @type {net.Server|undefined} */ #server;
   port = 0;
@@ -40,28 +40,32 @@ export class FaultProxy {
   }
 
   #take(near) {
-    const pair = { near, far: undefined };
+    const pair = { near, far: undefined, isEnded: false, join: () => this.#join(pair, end('back')) };
     this.#pairs.add(pair);
     near.setNoDelay(true);
-    const end = () => {
-      if (this.#pairs.delete(pair)) {
-        near.destroy();
-        pair.far?.destroy();
-      }
+    // The end of one side is told to the other, unless the way there is shut: then after healing.
+    const end = (/** @type {Way} */ way) => () => {
+      if (this.#shut.has(way)) pair.isEnded = true;
+      else this.#drop(pair);
     };
-    near.on('error', () => {}).on('close', end);
+    near.on('error', () => {}).on('close', end('there'));
     // Whoever comes while a way is shut has a connection that leads nowhere, as with a network that drops packets.
-    if (this.isWhole) this.#join(pair, end);
+    if (this.isWhole) pair.join();
     else ++this.held;
-    pair.join = () => this.#join(pair, end);
   }
 
-  #join(pair, end) {
+  #drop(pair) {
+    if (!this.#pairs.delete(pair)) return;
+    pair.near.destroy();
+    pair.far?.destroy();
+  }
+
+  #join(pair, farEnded) {
     const { near } = pair;
     const far = net.connect(this.target);
     pair.far = far;
     far.setNoDelay(true);
-    far.on('error', () => {}).on('close', end);
+    far.on('error', () => {}).on('close', farEnded);
     this.#pump(near, far, 'there');
     this.#pump(far, near, 'back');
     this.#apply(pair);
@@ -80,7 +84,7 @@ export class FaultProxy {
       if (!to.write(bytes)) from.pause();
     });
     to.on('drain', () => { if (!this.#shut.has(way)) from.resume(); });
-    from.on('end', () => { if (!this.#shut.has(way)) to.end(); });
+    from.on('end', () => to.end());
   }
 
   #apply(pair) {
@@ -103,7 +107,7 @@ export class FaultProxy {
   heal({ late }) {
     this.#shut.clear();
     for (const pair of [...this.#pairs]) {
-      if (!late) this.#cutPair(pair);
+      if (!late || pair.isEnded) this.#cutPair(pair);
       else if (pair.far) this.#apply(pair);
       else pair.join();
     }
@@ -115,9 +119,7 @@ export class FaultProxy {
   }
   #cutPair(pair) {
     ++this.cut;
-    pair.near.destroy();
-    pair.far?.destroy();
-    this.#pairs.delete(pair);
+    this.#drop(pair);
   }
 
   close() {

@@ -27,9 +27,8 @@ defaults
   timeout http-request 10s
   timeout queue 5s
   # A WebSocket: the server pings every 15 s, and a classic client may block for 10 minutes.
-  timeout tunnel 15m
-  timeout client-fin 10s
-  timeout server-fin 10s
+  timeout tunnel 1h
+  timeout client-fin 30s
   # A node that refuses, that dies before it has answered, or that is leaving (503): another one is asked at once.
   retries 3
   option redispatch 1

@@ -3,10 +3,13 @@
 // spoken rightly, not how fast or how safe MongoDB is.
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { readMongo } from '../checker/cluster_store.mjs';
 import { findProgram, freePort, Program, takesConnections } from './program.mjs';
+import { until } from '../system/lib/until.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const repository = process.env.TERTULIA_SOURCE ?? resolve(here, '../..');
@@ -29,14 +32,36 @@ export class Mongo {
     mkdirSync(data, { recursive: true });
     const mongod = findProgram('mongod');
     const command = mongod
-      ? [mongod, '--bind_ip', '127.0.0.1', '--port', String(port), '--dbpath', data, '--nounixsocket']
+      ? [mongod, '--bind_ip', '127.0.0.1', '--port', String(port), '--dbpath', data, '--nounixsocket', '--replSet', 'tertulia']
       : [await ferretdb(), '-listen', `127.0.0.1:${port}`, '-data', data];
     const program = new Program({
       name: mongod ? 'mongod' : 'ferretdb', command, logFile: join(folder, 'mongodb.log'), deathSignal: 'SIGKILL',
       isReady: () => takesConnections('127.0.0.1', port),
     });
     await program.start();
-    return new Mongo({ url: `mongodb://127.0.0.1:${port}`, program, isReal: mongod !== undefined });
+    const mongo = new Mongo({ url: `mongodb://127.0.0.1:${port}`, program, isReal: mongod !== undefined });
+    if (mongod) await mongo.#initiate();
+    return mongo;
+  }
+
+  /** A replica set of one. */
+  async #initiate() {
+    await withClient(`${this.url('admin')}?directConnection=true`, async (client) => {
+      const admin = client.db('admin');
+      const members = [{ _id: 0, host: this.base.host }];
+      await admin.command({ replSetInitiate: { _id: 'tertulia', members } }).catch((error) => {
+        if (error.codeName !== 'AlreadyInitialized') throw error;
+      });
+      await until('mongod is a primary', async () => (await admin.command({ hello: 1 })).isWritablePrimary);
+    });
+  }
+
+  /**
+   * The logs of all rooms, read without the server.
+   * @param {string} database @returns {Promise<import('../checker/store.mjs').Store>}
+   */
+  async read(database) {
+    return withClient(this.url(database), async (client) => readMongo(await client.db(database).collection('messages').find({}).toArray()));
   }
 
   /** What --store takes. @param {string} database @param {string} [at] instead of where it is: 127.0.0.1:PORT of a proxy */
@@ -53,6 +78,16 @@ export class Mongo {
   }
   async stop() {
     await this.program?.end('SIGTERM');
+  }
+}
+
+async function withClient(url, body) {
+  const { MongoClient } = createRequire(join(here, 'package.json'))('mongodb');
+  const client = new MongoClient(url);
+  try {
+    return await body(client);
+  } finally {
+    await client.close();
   }
 }
 

@@ -32,7 +32,9 @@ export async function startNats({ count = 3, folder }) {
     const name = `nats${i + 1}`;
     const others = ports.filter((_, other) => other !== i).map((other) => `nats://127.0.0.1:${other.route}`);
     const clustered = count > 1
-      ? ['--cluster_name', 'tertulia', '--cluster', `nats://127.0.0.1:${route}`, '--routes', others.join(',')] : [];
+      ? ['--cluster_name', 'tertulia', '--cluster', `nats://127.0.0.1:${route}`, '--routes', others.join(','),
+        // Nodes are told of all of them, and shall not find ways around what a test has put in between.
+        '--no_advertise'] : [];
     return new NatsServer({
       name, port: client, monitorPort: monitor, logFile: join(folder, `${name}.log`),
       command: [program, '--name', name, '--addr', '127.0.0.1', '--port', String(client),
@@ -48,7 +50,7 @@ export async function startNats({ count = 3, folder }) {
   return servers;
 }
 
-/** @param {NatsServer[]} servers what --bus takes */
+/** What --bus takes. @param {{port: number}[]} servers */
 export function natsUrl(servers) {
   return `nats://${servers.map((server) => `127.0.0.1:${server.port}`).join(',')}`;
 }

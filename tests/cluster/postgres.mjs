@@ -41,7 +41,11 @@ export class Postgres extends Program {
       deathSignal: 'SIGQUIT',
       isReady: () => this.query('SELECT 1', { database: 'postgres', withinMs: 2_000 }).then(() => true, () => false),
     });
-    Object.assign(this, { folder, data, port, password, programs });
+    this.folder = folder;
+    this.data = data;
+    this.port = port;
+    this.password = password;
+    this.programs = programs;
     this.databases = 0;
   }
 
@@ -111,6 +115,13 @@ export class Postgres extends Program {
     return stdout.trimEnd();
   }
 
+  /** All of its processes: a server of PostgreSQL is a first one and its children. @returns {number[]} */
+  processes() {
+    const { pid } = this;
+    if (pid === undefined) return [];
+    return [pid, ...readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter((each) => each !== '').map(Number)];
+  }
+
   /** Its clean end; what is open is cut. */
   stop() {
     return this.end('SIGINT');
@@ -139,21 +150,24 @@ export class Postgres extends Program {
 
   /**
    * A standby that this server waits for at every commit, streaming.
+   * @param {Postgres} [insteadOf] one that has ended for good: its port and its directory are used
    * @returns {Promise<Postgres>}
    */
-  async startStandby(name = 'standby') {
-    const standby = new Postgres({ name, folder: this.folder, port: await freePort(), password: this.password, programs: this.programs });
+  async startStandby(insteadOf) {
+    const name = insteadOf?.name ?? 'standby';
+    const port = insteadOf?.port ?? await freePort();
+    const standby = new Postgres({ name, folder: this.folder, port, password: this.password, programs: this.programs });
+    rmSync(standby.data, { recursive: true, force: true });
     await makeFolder(standby.data);
     const from = `host=127.0.0.1 port=${this.port} user=${user} password=${this.password} application_name=${name}`;
     await command(join(this.programs, 'pg_basebackup'), ['-D', standby.data, '-d', from, '-R', '-X', 'stream', '-c', 'fast', '--no-sync']);
     standby.configure({});
     await standby.start();
-    await until('the standby streams', async () =>
-      await this.query(`SELECT 1 FROM pg_stat_replication WHERE application_name = '${name}' AND state = 'streaming'`, { database: 'postgres' }) === '1');
+    const state = (column) => this.query(`SELECT ${column} FROM pg_stat_replication WHERE application_name = '${name}'`, { database: 'postgres' });
+    await until('the standby streams', async () => await state('state') === 'streaming');
     this.configure({ more: { synchronous_standby_names: name } });
     this.signal('SIGHUP');
-    await until('the standby is synchronous', async () =>
-      await this.query(`SELECT sync_state FROM pg_stat_replication WHERE application_name = '${name}'`, { database: 'postgres' }) === 'sync');
+    await until('the standby is synchronous', async () => await state('sync_state') === 'sync');
     return standby;
   }
 

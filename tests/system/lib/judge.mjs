@@ -11,13 +11,14 @@ import { seed } from './random.mjs';
  * Fails with what was found. The histories are then kept in the server's directory, for tests/checker/check.mjs.
  * @param {{dataDir: string, readStore: () => Promise<import('../../checker/store.mjs').Store>}} server
  * @param {{name: string, story: import('../../checker/checker.mjs').Story, roomName: string, trouble: string[]}[]} people
- * @param {{caughtUp?: boolean, storeDir?: string, strangers?: boolean}} [options] caughtUp: everybody must have seen the
- *   head and have everything acked (default)
+ * @param {{caughtUp?: boolean | ((person: any) => boolean), storeDir?: string, strangers?: boolean}} [options]
+ *   caughtUp: everybody (default), or whom it says yes to, must have seen the head and have everything acked
  * @returns {Promise<import('../../checker/store.mjs').Store>}
  */
 export async function judge(server, people, { caughtUp = true, storeDir, strangers = false } = {}) {
   const store = await (storeDir ? readStore(storeDir) : server.readStore());
-  const stories = people.map(({ story, roomName }) => ({ ...story, caughtUp: caughtUp ? [roomName] : [] }));
+  const isCaughtUp = typeof caughtUp === 'function' ? caughtUp : () => caughtUp;
+  const stories = people.map((person) => ({ ...person.story, caughtUp: isCaughtUp(person) ? [person.roomName] : [] }));
   const findings = check(store, stories, { strangers });
   if (findings.length > 0) {
     const dir = join(server.dataDir, 'histories');

@@ -1,5 +1,8 @@
 // Tests wait for what they need, never for a time.
 
+/** How much longer everything may take: what stands in for MongoDB looks through a whole collection for most questions. */
+export const slowness = process.env.TERTULIA_TEST_SETUP?.endsWith('mongodb') && !process.env.MONGODB_URL ? 5 : 1;
+
 /**
  * Asks until the answer is true. An error of the condition's own ends the wait.
  * @template T
@@ -10,6 +13,7 @@
  * @returns {Promise<T>} the condition's first truthy value
  */
 export async function until(what, condition, withinMs = 20_000, describe) {
+  withinMs *= slowness;
   const deadline = performance.now() + withinMs;
   for (;;) {
     const value = await condition();
@@ -26,6 +30,7 @@ export async function until(what, condition, withinMs = 20_000, describe) {
  * @template T @param {string} what @param {Promise<T>} promise @param {number} [withinMs] @returns {Promise<T>}
  */
 export function within(what, promise, withinMs = 20_000) {
+  withinMs *= slowness;
   /** @type {NodeJS.Timeout} */ let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`not within ${withinMs} ms: ${what}`)), withinMs);
