@@ -26,6 +26,9 @@ class WatchedLink final : public Link {
   Failure heads(const std::vector<std::string>& rooms, std::vector<Position>& heads) override {
     return seen(link_->heads(rooms, heads));
   }
+  Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) override {
+    return seen(link_->rooms(after, limit, names));
+  }
   bool reads_need_mark() const override { return link_->reads_need_mark(); }
   Failure mark() override { return seen(link_->mark()); }
   Failure write_markers(const std::map<std::pair<std::string, std::string>, Sequence>& markers) override {
