@@ -1,16 +1,41 @@
 #include "store/open_store.h"
 
+#include <utility>
+
+#include "base/random.h"
+#include "base/worker.h"
+#include "store/cluster/cluster_store.h"
 #include "store/memory_store.h"
+#include "store/mongo/mongo_database.h"
 #include "store/sqlite_store.h"
 
 namespace tertulia {
+namespace {
+
+OpenedStore open_cluster(std::unique_ptr<cluster::Database> database, const StoreOptions& options, const Clock& clock) {
+  static SystemRandom random;  // has no state
+  auto store =
+      std::make_unique<ClusterStore>(std::move(database), std::make_unique<ThreadWorkers>(), options, clock, random);
+  std::string error = store->start();
+  if (!error.empty()) return {nullptr, std::move(error)};
+  return {std::move(store), ""};
+}
+
+}  // namespace
 
 OpenedStore open_store(std::string_view kind, const std::string& data_dir, const StoreOptions& options,
                        const Clock& clock) {
   if (kind == "memory") return {std::make_unique<MemoryStore>(options, clock), ""};
   if (kind == "sqlite") return SqliteStore::open(data_dir, options, clock);
-  return {nullptr,
-          "store: there is no store \"" + std::string(kind) + "\". Start with --store sqlite or --store memory."};
+  const std::string_view scheme = kind.substr(0, kind.find(':'));
+  if (kind.substr(scheme.size(), 3) == "://") {
+    if (scheme == "mongodb" || scheme == "mongodb+srv") {
+      return open_cluster(make_mongo(std::string(kind), options), options, clock);
+    }
+  }
+  // Not the whole of it: there may be a password in a URL with a mistake.
+  return {nullptr, "store: there is no store \"" + std::string(scheme) +
+                       "\". Start with --store sqlite, --store memory, --store postgresql://… or --store mongodb://…"};
 }
 
 }  // namespace tertulia

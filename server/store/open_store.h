@@ -17,7 +17,9 @@ struct OpenedStore {
 };
 
 // kind: "memory" forgets everything at its end; "sqlite" keeps it in data_dir, which is made if it is missing and
-// belongs to this process from then on. Blocks while the store is read and made durable.
+// belongs to this process from then on; a URL that begins with postgresql://, postgres://, mongodb:// or mongodb+srv://
+// is a database that several nodes share. Blocks while the store is read and made durable, or while a database that
+// may be starting too is waited for, at most half a minute.
 [[nodiscard]] OpenedStore open_store(std::string_view kind, const std::string& data_dir, const StoreOptions& options,
                                      const Clock& clock);
 

@@ -8,7 +8,7 @@
 namespace tertulia {
 namespace {
 
-constexpr int64_t kStartUs = 30'000'000, kStartPauseUs = 500'000;
+constexpr int64_t kStartUs = 30'000'000, kStartPauseUs = 500'000, kStartTellUs = 5'000'000;
 constexpr int64_t kStopUs = 5'000'000;
 
 // For an answer that is only handed on: runs it wherever it comes from.
@@ -48,18 +48,9 @@ ClusterStore::~ClusterStore() {
 }
 
 std::string ClusterStore::start() {
-  const int64_t began_us = clock_.now_us();
   std::string error = watched_.prepare();
   if (!error.empty()) {
-    appender_.worker().run([&] {
-      while (!error.empty() && clock_.now_us() - began_us < kStartUs && appender_.worker().pause_us(kStartPauseUs)) {
-        if (options_.log != nullptr) {
-          options_.log->limited(LogLevel::warn, 1, "store", "waiting for the database",
-                                {{"reason", error}, {"address", database_->address()}});
-        }
-        error = watched_.prepare();
-      }
-    });
+    appender_.worker().run([&] { wait_for_database(error); });
   }
   if (!error.empty()) return error;
   roster_.start();
@@ -72,6 +63,19 @@ std::string ClusterStore::start() {
     }
   }
   return "";
+}
+
+void ClusterStore::wait_for_database(std::string& error) {
+  const int64_t began_us = clock_.now_us();
+  int64_t told_us = began_us - kStartTellUs;
+  while (!error.empty() && clock_.now_us() - began_us < kStartUs) {
+    if (options_.log != nullptr && clock_.now_us() - told_us >= kStartTellUs) {
+      told_us = clock_.now_us();
+      options_.log->warn("store", "waiting for the database", {{"reason", error}, {"address", database_->address()}});
+    }
+    if (!appender_.worker().pause_us(kStartPauseUs)) return;
+    error = watched_.prepare();
+  }
 }
 
 void ClusterStore::stop(bool) {

@@ -70,6 +70,8 @@ class ClusterStore final : public Store {
   void stop(bool empty) override;
 
  private:
+  // On a worker. `error`: what was wrong at first, and at last.
+  void wait_for_database(std::string& error);
   template <class Read>
   void post_rows(std::string room, bool confirms, Executor& executor, Callback<Rows> done, Read read);
 
