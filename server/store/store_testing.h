@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "store/store.h"
 
 namespace tertulia::testing_store {
