@@ -138,29 +138,9 @@ inline void Wire::receive(std::string_view bytes) {
   }
 }
 
-class World {
+// What any of these worlds has: time, chance, loops, and hands that do what clients do.
+class Hands {
  public:
-  explicit World(Options options = {}, size_t shards = 2, bool just_started = false) {
-    StoreOptions store_options;
-    store_options.claims.name_grace_ms = options.name_grace_ms;
-    store = std::make_unique<MemoryStore>(store_options, clock);
-    std::vector<Node::Loop> doors;
-    for (size_t i = 0; i < shards; ++i) loops.push_back(std::make_unique<HandLoop>(clock));
-    for (const auto& loop : loops) doors.push_back({loop.get(), loop.get()});
-    node = std::make_unique<Node>(clock, random, log, *store, bus, std::move(options), "test", doors);
-    node->start();
-    // A node that has just started keeps names for those who return; most tests are about later.
-    if (!just_started) clock.advance_ms(60'000);
-    run();
-  }
-
-  std::shared_ptr<Wire> connect(Dialect dialect, size_t shard = 0, const std::string& address = "192.0.2.1") {
-    auto wire = std::make_shared<Wire>();
-    node->shard(shard).open(std::make_unique<WireTransport>(wire, *loops[shard]), {dialect, address});
-    homes[wire.get()] = shard;
-    run();
-    return wire;
-  }
   // A text frame of the client's; more than one may be sent before run().
   void send_only(Wire& wire, std::string_view text, Opcode opcode = Opcode::text) {
     std::string frame;
@@ -206,11 +186,40 @@ class World {
   ManualClock clock;
   SeededRandom random{1};
   Log log{clock, STDERR_FILENO, LogFormat::plain, LogLevel::error};
+  std::vector<std::unique_ptr<HandLoop>> loops;
+
+ protected:
+  std::shared_ptr<Wire> open(Node& node, size_t shard, HandLoop& loop, Dialect dialect, const std::string& address) {
+    auto wire = std::make_shared<Wire>();
+    node.shard(shard).open(std::make_unique<WireTransport>(wire, loop), {dialect, address});
+    run();
+    return wire;
+  }
+};
+
+class World : public Hands {
+ public:
+  explicit World(Options options = {}, size_t shards = 2, bool just_started = false) {
+    StoreOptions store_options;
+    store_options.claims.name_grace_ms = options.name_grace_ms;
+    store = std::make_unique<MemoryStore>(store_options, clock);
+    std::vector<Node::Loop> doors;
+    for (size_t i = 0; i < shards; ++i) loops.push_back(std::make_unique<HandLoop>(clock));
+    for (const auto& loop : loops) doors.push_back({loop.get(), loop.get()});
+    node = std::make_unique<Node>(clock, random, log, *store, bus, std::move(options), "test", doors);
+    node->start();
+    // A node that has just started keeps names for those who return; most tests are about later.
+    if (!just_started) clock.advance_ms(60'000);
+    run();
+  }
+
+  std::shared_ptr<Wire> connect(Dialect dialect, size_t shard = 0, const std::string& address = "192.0.2.1") {
+    return open(*node, shard, *loops[shard], dialect, address);
+  }
+
   LocalBus bus;
   std::unique_ptr<MemoryStore> store;
-  std::vector<std::unique_ptr<HandLoop>> loops;
   std::unique_ptr<Node> node;
-  std::map<const Wire*, size_t> homes;
 };
 
 }  // namespace tertulia
