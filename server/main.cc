@@ -27,8 +27,10 @@
 #include "net/unique_fd.h"
 #include "node/config.h"
 #include "node/node.h"
+#include "node/settings.h"
 #include "store/backup.h"
 #include "store/open_store.h"
+#include "store/verify.h"
 
 namespace tertulia {
 namespace {
@@ -131,6 +133,8 @@ class Server {
     store_options.claims.name_grace_ms = options.name_grace_ms;
     store_options.claims.members_per_room_max = options.members_per_room_max;
     store_options.claims.rooms_max = options.rooms_max;
+    store_options.lease_ms = options.lease_ms;
+    store_options.lease_renew_ms = options.lease_renew_ms;
     store_options.log = &log_;
     store_options.metrics = &store_metrics_;
     OpenedStore opened = open_store(options.store, options.data_dir, store_options, clock_);
@@ -165,8 +169,9 @@ class Server {
     listener_ = std::make_unique<Listener>(accept_loop_, services, *counts_, refusals_, log_);
     if (std::string wrong = listener_->open(options.listen, "--listen"); !wrong.empty()) return wrong;
 
-    internal_site_ = std::make_unique<InternalSite>(InternalSite::Doors{
-        [this] { return !node_->draining(); }, [this] { return metrics_.render(); }, [this] { wake_.ask_drain(); }});
+    internal_site_ = std::make_unique<InternalSite>(
+        InternalSite::Doors{[this] { return !node_->draining(); }, [this] { return trouble(); },
+                            [this] { return metrics_.render(); }, [this] { wake_.ask_drain(); }});
     HttpService::Parts internal{accept_loop_, *internal_site_, nullptr, internal_counts_,
                                 nobody_,      clock_,          log_,    internal_metrics_};
     internal_service_ = std::make_unique<HttpService>(internal);
@@ -185,7 +190,7 @@ class Server {
               {{"address", "http://" + listener_->address() + "/"},
                {"internal", "http://" + internal_listener_->address() + "/"},
                {"version", TERTULIA_VERSION},
-               {"store", options.store},
+               {"store", without_credentials(options.store)},
                {"bus", shown_bus(options.bus)},
                {"shards", options.shards},
                {"connections_max", connections}});
@@ -242,6 +247,15 @@ class Server {
     if (!reloaded.need_restart.empty()) {
       log_.warn("node", "changed settings need a restart", {{"settings", joined(reloaded.need_restart)}});
     }
+  }
+
+  // A line for each door that does not work just now.
+  std::string trouble() const {
+    std::string text;
+    for (const auto& [door, what] : {std::pair{"store", store_->trouble()}, std::pair{"bus", bus_->trouble()}}) {
+      if (!what.empty()) text += (text.empty() ? "" : "\n") + (door + (": " + what));
+    }
+    return text;
   }
 
   void describe(MetricsSink& sink) const {
@@ -330,7 +344,11 @@ int serve(const Config& config) {
 
 int make_backup(const Config& config) {
   if (config.options.store != "sqlite") {
-    return fail("backup: the store \"" + config.options.store + "\" keeps nothing; only --store sqlite can be copied");
+    return fail(config.options.shares_store()
+                    ? "backup: the store " + without_credentials(config.options.store) +
+                          " is copied by its database's own tools (docs/cluster.md); only --store sqlite is copied here"
+                    : "backup: the store \"" + config.options.store +
+                          "\" keeps nothing; only --store sqlite can be copied");
   }
   // Progress for people only: a script wants the sentence at the end.
   const bool told = isatty(STDERR_FILENO) != 0;
@@ -346,6 +364,46 @@ int make_backup(const Config& config) {
   std::printf("The copy in %s is complete. To restore: stop the server, put it in place of %s, start.\n",
               config.argument.c_str(), config.options.data_dir.c_str());
   return 0;
+}
+
+int verify_store(const Config& config) {
+  const std::string where = without_credentials(config.options.store);
+  SystemClock clock;
+  Log log(clock, STDERR_FILENO, LogFormat::plain, log_level_named(config.options.log_level).value_or(LogLevel::info));
+  StoreOptions store_options;
+  store_options.log = &log;
+  OpenedLogSource opened = open_log_source(config.options.store, config.options.data_dir, store_options);
+  if (!opened.source) return fail(opened.error);
+  const bool told = isatty(STDERR_FILENO) != 0;
+  const auto clear = [told] {
+    if (told) std::fputs("\r\x1b[K", stderr);
+  };
+  const Verified verified = verify(
+      *opened.source,
+      [&](const Misfit& misfit) {
+        clear();
+        std::printf("%s\n", misfit_text(misfit).c_str());
+      },
+      [&](const Verified& so_far) {
+        if (told) {
+          std::fprintf(stderr, "\r%llu rooms, %llu messages", static_cast<unsigned long long>(so_far.rooms),
+                       static_cast<unsigned long long>(so_far.messages));
+        }
+      });
+  clear();
+  std::printf("%llu rooms and %llu messages were read; ", static_cast<unsigned long long>(verified.rooms),
+              static_cast<unsigned long long>(verified.messages));
+  if (!verified.error.empty()) {
+    std::printf("then reading failed.\n");
+    std::fflush(stdout);
+    return fail("verify: " + verified.error);
+  }
+  if (verified.misfits == 0) {
+    std::printf("every chain fits.\n");
+    return 0;
+  }
+  std::printf("%llu places do not fit.\n", static_cast<unsigned long long>(verified.misfits));
+  return 1;
 }
 
 int drain(const Config& config) {
@@ -365,6 +423,7 @@ int run(int argc, char** argv) {
   switch (config.command) {
     case Command::serve: return serve(config);
     case Command::backup: return make_backup(config);
+    case Command::verify: return verify_store(config);
     case Command::drain: return drain(config);
   }
   return 2;

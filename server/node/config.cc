@@ -95,7 +95,7 @@ class Assembly {
   std::vector<std::string> errors() {
     if (errors_.empty()) {
       errors_ = broken_relations(config_.options, [this](std::string_view name) {
-        return std::string(name) + " (" + find_setting(name)->show(config_.options) + ", " +
+        return std::string(name) + " (" + find_setting(name)->shown(config_.options) + ", " +
                origin_text(config_.origins.find(name)->second) + ")";
       });
     }
@@ -215,6 +215,9 @@ std::variant<Config, ExitWith> parse(std::span<const std::string> arguments, con
   CLI::App& backup = *app.add_subcommand("backup", "Copy the store, consistent, also while a server uses it");
   backup.add_option("DIR", line.directory, "The directory to write; it must not exist or be empty")->required();
   add_settings(backup, line, config.options, {"data-dir", "store", "log-format", "log-level"});
+  CLI::App& verify =
+      *app.add_subcommand("verify", "Read the whole store and recompute every chain, as after a restore");
+  add_settings(verify, line, config.options, {"data-dir", "store", "log-format", "log-level"});
   CLI::App& drain = *app.add_subcommand("drain", "Tell a running server to leave gracefully");
   add_settings(drain, line, config.options, {"internal-listen"});
   CLI::App& tell_version = *app.add_subcommand("version", "Print the version");
@@ -226,7 +229,7 @@ std::variant<Config, ExitWith> parse(std::span<const std::string> arguments, con
     const auto chosen = app.get_subcommands();
     return ExitWith{0, chosen.empty() ? app.help() : chosen.front()->help("tertulia")};
   } catch (const CLI::ParseError& error) {
-    return failed({escaped(error.what()) + "; `tertulia --help` tells how"});
+    return failed({escaped(without_credentials(error.what())) + "; `tertulia --help` tells how"});
   }
 
   const auto chosen = app.get_subcommands();
@@ -235,7 +238,8 @@ std::variant<Config, ExitWith> parse(std::span<const std::string> arguments, con
     const auto flag =
         std::find_if(rest.begin(), rest.end(), [](const std::string& each) { return each.starts_with("-"); });
     if (flag == rest.end()) {
-      return failed({escaped(rest.front()) + (chosen.empty() ? " is no command" : " is one argument too many") +
+      return failed({escaped(without_credentials(rest.front())) +
+                     (chosen.empty() ? " is no command" : " is one argument too many") +
                      "; `tertulia --help` lists the commands"});
     }
     const std::string name = flag->substr(std::min(flag->find_first_not_of('-'), flag->size()), flag->find('=') - 2);
@@ -244,7 +248,7 @@ std::variant<Config, ExitWith> parse(std::span<const std::string> arguments, con
                      (chosen.empty() ? " stands behind a command; write `tertulia serve --" + name + " …`"
                                      : " means nothing to `tertulia " + chosen.front()->get_name() + "`")});
     }
-    return failed({escaped(*flag) + " is no option" + suggestion(name, "--")});
+    return failed({escaped(without_credentials(*flag)) + " is no option" + suggestion(name, "--")});
   }
   if (version || tell_version.parsed()) return ExitWith{0, "tertulia " TERTULIA_VERSION "\n"};
   if (chosen.empty()) return ExitWith{2, app.help()};
@@ -260,10 +264,17 @@ std::variant<Config, ExitWith> parse(std::span<const std::string> arguments, con
   if (!twice.empty()) return failed(twice);
   config.file = line.file;
   if (const auto errors = assemble(config); !errors.empty()) return failed(errors);
+  const auto is_set = [&](std::string_view name) {
+    return config.origins.find(name)->second.kind != Origin::Kind::by_default;
+  };
+  for (std::string& sentence : advice(config.options, is_set)) config.notices.push_back(std::move(sentence));
 
   if (check.parsed()) return ExitWith{0, lines(config.notices) + "The configuration is good.\n"};
   if (print.parsed()) return ExitWith{0, print_config(config)};
-  config.command = backup.parsed() ? Command::backup : drain.parsed() ? Command::drain : Command::serve;
+  config.command = backup.parsed()   ? Command::backup
+                   : verify.parsed() ? Command::verify
+                   : drain.parsed()  ? Command::drain
+                                     : Command::serve;
   config.argument = line.directory;
   return config;
 }
@@ -290,7 +301,7 @@ std::variant<Reloaded, std::string> reload(const Config& running, const Options:
 std::string print_config(const Config& config) {
   std::string text;
   for (const Setting& setting : settings()) {
-    std::string value = setting.show(config.options);
+    std::string value = setting.shown(config.options);
     std::string entry = setting.name + " = ";
     if (setting.is_list) {
       entry += "[";

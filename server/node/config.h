@@ -27,7 +27,7 @@ struct Origin {
   std::string where;  // "tertulia.toml:3", "TERTULIA_LISTEN", "--listen"; empty for a default
 };
 
-enum class Command : uint8_t { serve, backup, drain };
+enum class Command : uint8_t { serve, backup, verify, drain };
 
 struct Config {
   Command command = Command::serve;

@@ -1,14 +1,13 @@
 #include "store/backup.h"
 
-#include <fcntl.h>
 #include <sqlite3.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
 
+#include "store/backup_lock.h"
 #include "store/data_dir.h"
 #include "store/sqlite.h"
 #include "store/sqlite_schema.h"
@@ -28,24 +27,6 @@ std::string final_name(const std::string& directory) {
 std::string unfinished_name(const std::string& directory) {
   return directory + "/tertulia.db.unfinished";
 }
-
-// Keeps the server, should its disk fail just now, from proving anything while we have the database open.
-class BackupLock {
- public:
-  explicit BackupLock(const std::string& path) : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
-    if (fd_ >= 0) held_ = ::flock(fd_, LOCK_SH | LOCK_NB) == 0;
-  }
-  BackupLock(const BackupLock&) = delete;
-  BackupLock& operator=(const BackupLock&) = delete;
-  ~BackupLock() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  bool held() const { return held_; }
-
- private:
-  int fd_;
-  bool held_ = false;
-};
 
 std::string make_destination(const std::string& destination) {
   if (::mkdir(destination.c_str(), 0700) == 0) {
@@ -99,7 +80,7 @@ std::string backup(const std::string& data_dir, const std::string& destination, 
   if (::access(source.c_str(), R_OK) != 0) {
     return system_trouble("cannot read " + source, errno, "Name the server's data directory with --data-dir.");
   }
-  BackupLock lock(data_dir + "/backup");
+  sqlite::BackupLock lock(data_dir);
   if (!lock.held()) {
     return "store: the server at " + data_dir +
            " is recovering from a failing disk. Try again when its log says that "
