@@ -28,7 +28,10 @@ HttpAnswer InternalSite::answer(const HttpRequest& request) {
   if (request.path == "/healthz") return reads ? plain_answer(200, "alive") : wrong_method("GET, HEAD");
   if (request.path == "/readyz") {
     if (!reads) return wrong_method("GET, HEAD");
-    return doors_.ready() ? plain_answer(200, "ready") : plain_answer(503, "not ready: this node is leaving");
+    const bool ready = doors_.ready();
+    std::string text = ready ? "ready" : "not ready: this node is leaving";
+    if (const std::string trouble = doors_.trouble(); !trouble.empty()) text += "\n" + trouble;
+    return plain_answer(ready ? 200 : 503, text);
   }
   if (request.path == "/metrics") {
     if (!reads) return wrong_method("GET, HEAD");

@@ -2,7 +2,8 @@
 //
 //   GET /healthz   200 while the process lives and its accepting thread runs
 //   GET /readyz    200 while new connections are welcome, else 503. It does not depend on the store or the bus: an
-//                  outage of either must not take all nodes out of the balancer at once
+//                  outage of either must not take all nodes out of the balancer at once. The lines behind the first
+//                  say what store and bus lack
 //   GET /metrics   Prometheus' text format
 //   POST /drain    202: the node begins to leave, as on SIGTERM
 #pragma once
@@ -20,6 +21,7 @@ class InternalSite final : public HttpSite {
  public:
   struct Doors {
     std::function<bool()> ready;
+    std::function<std::string()> trouble;  // what does not work just now, a line each; empty: nothing
     std::function<std::string()> metrics;
     std::function<void()> drain;  // may be called again
   };

@@ -27,7 +27,7 @@ class Internal : public testing::Test {
     return client.read_all();
   }
 
-  std::atomic<bool> ready_ = true;
+  std::atomic<bool> ready_ = true, bus_away_ = false;
   std::atomic<int> drains_ = 0;
   SystemClock clock_;
   Log log_{clock_, 2, LogFormat::plain, LogLevel::error};
@@ -35,8 +35,9 @@ class Internal : public testing::Test {
   TrustedProxies proxies_;
   ShardMetrics metrics_;
   EventLoop loop_{"internal"};
-  InternalSite site_{
-      {[this] { return ready_.load(); }, [] { return std::string("tertulia_sessions 3\n"); }, [this] { ++drains_; }}};
+  InternalSite site_{{[this] { return ready_.load(); },
+                      [this] { return bus_away_ ? std::string("bus: away") : std::string(); },
+                      [] { return std::string("tertulia_sessions 3\n"); }, [this] { ++drains_; }}};
   HttpService service_{{loop_, site_, nullptr, counts_, proxies_, clock_, log_, metrics_}};
   Listener listener_{loop_, {&service_}, counts_, refusals_, log_};
 };
@@ -51,6 +52,14 @@ TEST_F(Internal, TellsHealthReadinessAndMetrics) {
   const std::string metrics = ask("GET", "/metrics");
   EXPECT_TRUE(metrics.ends_with("\r\n\r\ntertulia_sessions 3\n")) << metrics;
   EXPECT_NE(metrics.find("Content-Type: text/plain; version=0.0.4"), std::string::npos);
+}
+
+TEST_F(Internal, ReadinessSaysWhatStoreAndBusLackAndDoesNotDependOnThem) {
+  EXPECT_TRUE(ask("GET", "/readyz").ends_with("\r\n\r\nready\n"));
+  bus_away_ = true;
+  const std::string answer = ask("GET", "/readyz");
+  EXPECT_EQ(status_of(answer), 200);
+  EXPECT_TRUE(answer.ends_with("\r\n\r\nready\nbus: away\n")) << answer;
 }
 
 TEST_F(Internal, DrainsOnPostOnlyAndNotForPages) {

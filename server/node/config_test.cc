@@ -258,6 +258,45 @@ TEST_F(ConfigTest, WrongValuesInFlagsAndVariablesAreNamed) {
   }
 }
 
+TEST_F(ConfigTest, WhatStandsBeforeTheHostOfAUrlIsShownToNobody) {
+  EXPECT_EQ(without_credentials("postgresql://ana:p/w,@x@db.example:5432/chat?sslmode=require"),
+            "postgresql://***@db.example:5432/chat?sslmode=require");
+  EXPECT_EQ(without_credentials("postgresql://db/chat?user=ana&PassWord=s3cret&sslpassword=key&x=1"),
+            "postgresql://db/chat?user=ana&PassWord=***&sslpassword=***&x=1");
+  EXPECT_EQ(without_credentials("nats://t0ken@a:4222,nats://u:p@b:4222,nats://c"),
+            "nats://***@a:4222,nats://***@b:4222,nats://c");
+  EXPECT_EQ(without_credentials("nats://u:p@a,v:q@b"), "nats://***@b");
+  EXPECT_EQ(without_credentials("mongodb://a,b/chat"), "mongodb://a,b/chat");
+  EXPECT_EQ(without_credentials("sqlite"), "sqlite");
+
+  const Environment environment = {{"TERTULIA_STORE", "postgresql://ana:s3cret@db/chat"},
+                                   {"TERTULIA_BUS", "nats://s3cret@a,b"}};
+  EXPECT_EQ(good({"serve"}, environment).options.store, "postgresql://ana:s3cret@db/chat");
+  const ExitWith printed = ended({"print-config"}, environment);
+  EXPECT_THAT(printed.text, AllOf(HasSubstr("store = \"postgresql://***@db/chat\""), Not(HasSubstr("s3cret"))));
+  for (const std::vector<std::string>& wrong :
+       {std::vector<std::string>{"serve", "--store", "postgress://ana:s3cret@db/chat"},
+        {"serve", "postgresql://ana:s3cret@db/chat"},
+        {"serve", "--stor=postgresql://ana:s3cret@db/chat"},
+        {"serve", "--store", "sqlite", "--bus", "nats://s3cret@a"}}) {
+    const ExitWith told = ended(wrong);
+    EXPECT_EQ(told.code, 2);
+    EXPECT_THAT(told.text, Not(HasSubstr("s3cret")));
+  }
+}
+
+TEST_F(ConfigTest, NodesShareAStoreBeforeTheyShareABusAndALeaseOutlivesALateRenewal) {
+  EXPECT_THAT(ended({"serve", "--bus", "nats://a"}).text,
+              AllOf(HasSubstr("bus (nats://a, flag --bus) needs a store that all nodes share"), HasSubstr("sqlite")));
+  EXPECT_THAT(good({"serve", "--store", "mongodb://db/chat", "--bus", "nats://a,b"}).notices, IsEmpty());
+  EXPECT_THAT(good({"serve", "--store", "mongodb://db/chat"}).notices, ElementsAre(HasSubstr("bus is local")));
+  EXPECT_THAT(good({"serve", "--store", "mongodb://db/chat", "--bus", "nats://a", "--data-dir", "d"}).notices,
+              ElementsAre(HasSubstr("data-dir is not used")));
+  EXPECT_THAT(ended({"serve", "--lease", "4s"}).text,
+              HasSubstr("lease (4s, flag --lease) must be longer than twice lease-renew (2s, default)"));
+  EXPECT_EQ(good({"serve", "--lease", "4001ms"}).options.lease_ms, 4'001);
+}
+
 TEST_F(ConfigTest, EveryFormOfAddressIsTaken) {
   for (const char* address :
        {"127.0.0.1:0", "0.0.0.0:8080", "[::]:8080", "[::1]:65535", "localhost:80", "chat.example.org:80"}) {

@@ -12,7 +12,7 @@ struct Options {
   std::string listen = "127.0.0.1:8080";
   std::string internal_listen = "127.0.0.1:9090";
   std::string data_dir = "./data";
-  std::string store = "sqlite";  // sqlite, memory
+  std::string store = "sqlite";  // sqlite, memory, or the URL of a database that several nodes share
   std::string bus = "local";     // local, or the URLs of NATS servers
   // Files; empty: none.
   std::string nats_creds;
@@ -26,6 +26,10 @@ struct Options {
   bool require_origin = false;      // refuse who sends no Origin (is no browser)
   std::string log_format = "auto";  // json, plain; auto: plain on a terminal, else json
   std::string log_level = "info";
+
+  // Several nodes may have them in common.
+  bool shares_store() const { return store.find("://") != std::string::npos; }
+  bool shares_bus() const { return bus.find("://") != std::string::npos; }
 
   // May be changed while running (SIGHUP): see Live.
   struct Live {
@@ -47,6 +51,8 @@ struct Options {
   // Durations.
   int64_t drain_window_ms = 2'000;
   int64_t name_grace_ms = 10'000;
+  int64_t lease_ms = 6'000;        // a node whose lease was not renewed for so long is taken for dead
+  int64_t lease_renew_ms = 2'000;  // so often it is renewed
   int64_t heartbeat_ms = 20'000;
   int64_t ping_interval_ms = 15'000;
   int64_t silent_ms = 25'000;           // v2: nothing came for so long: 4008

@@ -249,6 +249,26 @@ std::string any_file(const std::string& value) {
   return value.find('\0') != std::string::npos ? "holds a NUL" : "";
 }
 
+bool has_scheme(const std::string& value, std::initializer_list<const char*> schemes) {
+  return std::any_of(schemes.begin(), schemes.end(), [&](const char* scheme) {
+    const std::string prefix = std::string(scheme) + "://";
+    return value.starts_with(prefix) && value.size() > prefix.size();
+  });
+}
+
+std::string wrong_store(const std::string& value) {
+  if (value == "sqlite" || value == "memory" ||
+      has_scheme(value, {"postgresql", "postgres", "mongodb", "mongodb+srv"})) {
+    return {};
+  }
+  return quoted(without_credentials(value)) + " is not one of sqlite|memory|postgresql://HOST/NAME|mongodb://HOST/NAME";
+}
+
+Setting secret(Setting setting) {
+  setting.is_secret = true;
+  return setting;
+}
+
 std::vector<Setting> make_settings() {
   using O = Options;
   using L = Options::Live;
@@ -261,10 +281,14 @@ std::vector<Setting> make_settings() {
            wrong_address),
       text("data-dir", "DIR", "Where the embedded store keeps its files; made if it is missing", &O::data_dir,
            wrong_path),
-      choice("store", "What keeps the logs: sqlite under --data-dir, or memory (lost at the end)", &O::store,
-             {"sqlite", "memory"}),
-      text("bus", "local|nats://HOST,...", "What tells the shards, and with NATS the other nodes, of new messages",
-           &O::bus, wrong_bus),
+      secret(text("store", "sqlite|memory|URL",
+                  "What keeps the logs: sqlite under --data-dir, memory (lost at the end), or for several nodes the "
+                  "postgresql:// or mongodb:// URL of a database; credentials are better given by TERTULIA_STORE",
+                  &O::store, wrong_store)),
+      secret(
+          text("bus", "local|URL,...",
+               "What tells of new messages: local within one node, or the nats:// URLs of servers that all nodes use",
+               &O::bus, wrong_bus)),
       text("nats-creds", "FILE", "A NATS user's .creds file, for the bus", &O::nats_creds, any_file),
       text("nats-ca", "FILE", "Who signs the certificates of the bus, besides the system's authorities", &O::nats_ca,
            any_file),
@@ -302,6 +326,9 @@ std::vector<Setting> make_settings() {
 
       duration("drain-window", "At the end, members are sent away spread over so long", &O::drain_window_ms, 0, hour),
       duration("name-grace", "A name is kept so long for a user who was cut off", &O::name_grace_ms, 0, hour),
+      duration("lease", "Several nodes: one that has not renewed its lease for so long is taken for dead", &O::lease_ms,
+               100, hour),
+      duration("lease-renew", "Several nodes: each renews its lease so often", &O::lease_renew_ms, 20, hour),
       duration("heartbeat", "A session that got nothing else for so long gets a heartbeat", &O::heartbeat_ms, 10, hour),
       duration("ping-interval", "The server pings each session so often", &O::ping_interval_ms, 10, hour),
       duration("silent", "A session from which nothing came for so long is closed with 4008", &O::silent_ms, 20, hour),
@@ -365,6 +392,62 @@ const Setting* find_setting(std::string_view name) {
   return nullptr;
 }
 
+std::string Setting::shown(const Options& options) const {
+  return is_secret ? without_credentials(show(options)) : show(options);
+}
+
+std::string without_credentials(std::string_view text) {
+  std::string out;
+  // Each URL with what follows it: a password may hold slashes, commas and @, so all before the last @ is hidden.
+  while (true) {
+    const size_t scheme = text.find("://");
+    if (scheme == std::string_view::npos) break;
+    const size_t begin = scheme + 3;
+    const size_t next = text.find("://", begin);
+    size_t end = text.size();
+    if (next != std::string_view::npos) {
+      const size_t comma = text.rfind(',', next);
+      if (comma != std::string_view::npos && comma >= begin) end = comma;
+    }
+    const std::string_view rest = text.substr(begin, end - begin);
+    const size_t at = rest.rfind('@');
+    out += text.substr(0, begin);
+    if (at != std::string_view::npos) out += "***";
+    out += at == std::string_view::npos ? rest : rest.substr(at);
+    text.remove_prefix(end);
+  }
+  out += text;
+  for (const char* word : {"password", "passwd", "token", "secret"}) {
+    for (size_t from = 0;;) {
+      const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; };
+      const std::string_view wanted = word;
+      const auto found =
+          std::search(out.begin() + static_cast<ptrdiff_t>(from), out.end(), wanted.begin(), wanted.end(), same);
+      if (found == out.end()) break;
+      from = static_cast<size_t>(found - out.begin()) + wanted.size();
+      const size_t equals = out.find_first_of("=&", from);
+      if (equals == std::string::npos || out[equals] != '=') continue;
+      const size_t end = std::min(out.find('&', equals), out.size());
+      out.replace(equals + 1, end - equals - 1, "***");
+    }
+  }
+  return out;
+}
+
+std::vector<std::string> advice(const Options& o, const std::function<bool(std::string_view)>& is_set) {
+  std::vector<std::string> sentences;
+  if (o.shares_store() && !o.shares_bus()) {
+    sentences.push_back(
+        "store is shared and bus is local: right for one node; of other nodes on this store nobody here would see a "
+        "message sooner than it is found in the store, about a second later, nor who comes, goes and types. Give all "
+        "nodes the same --bus nats://...");
+  }
+  if (o.shares_store() && is_set("data-dir")) {
+    sentences.push_back("data-dir is not used: the store keeps everything in its database");
+  }
+  return sentences;
+}
+
 std::string nearest_setting(std::string_view name) {
   if (name.size() > 64) return {};
   std::string plain(name);
@@ -407,6 +490,14 @@ std::vector<std::string> broken_relations(const Options& o, const std::function<
        "metrics and drain are not for the public");
   if (o.nats_cert.empty() != o.nats_key.empty()) {
     broken.push_back("nats-cert and nats-key belong together: one of them is missing");
+  }
+  if (o.lease_ms <= 2 * o.lease_renew_ms) {
+    broken.push_back(show("lease") + " must be longer than twice " + show("lease-renew") +
+                     ": one renewal that is late would be taken for the node's death");
+  }
+  if (o.shares_bus() && !o.shares_store()) {
+    broken.push_back(show("bus") + " needs a store that all nodes share, not " + show("store") +
+                     ": nodes that hear of each other's messages must keep them in one log");
   }
   if (o.proxy_protocol && o.trusted_proxies.empty()) {
     broken.push_back(show("proxy-protocol") + " needs trusted-proxies: name the networks of the proxies");

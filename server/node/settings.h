@@ -24,12 +24,20 @@ struct Setting {
   std::function<std::string(const Options& options)> show;
   // Shown in a file without quotes.
   bool is_bare = false;
+  // It may hold credentials: only what shown() says is for anybody's eyes.
+  bool is_secret = false;
 
+  std::string shown(const Options& options) const;
   std::string variable() const;  // TERTULIA_DRAIN_WINDOW
 };
 
 const std::vector<Setting>& settings();
 const Setting* find_setting(std::string_view name);
+// A URL, or several, as messages and logs may show them: whatever stands before an @, and the values of parameters
+// that are called passwords, tokens or secrets, are stars.
+std::string without_credentials(std::string_view text);
+// What an operator should be told about settings that may well be meant so: one sentence for each.
+std::vector<std::string> advice(const Options& options, const std::function<bool(std::string_view name)>& is_set);
 // The name most like `name`, or empty when none is.
 std::string nearest_setting(std::string_view name);
 

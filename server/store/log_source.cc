@@ -8,6 +8,7 @@
 #include "store/backup_lock.h"
 #include "store/cluster/link.h"
 #include "store/data_dir.h"
+#include "store/open_store.h"
 #include "store/sqlite.h"
 #include "store/sqlite_rows.h"
 #include "store/sqlite_schema.h"
@@ -148,7 +149,12 @@ OpenedLogSource open_log_source(std::string_view kind, const std::string& data_d
     if (!error.empty()) return {nullptr, error};
     return {std::move(source), ""};
   }
-  return {nullptr, "store: a store \"" + std::string(kind) + "\" keeps nothing that could be verified."};
+  if (auto database = open_database(kind, options)) {
+    ThreadWorkers workers;
+    return {make_log_source(std::move(database), workers), ""};
+  }
+  return {nullptr, "store: a store \"" + std::string(kind.substr(0, kind.find(':'))) +
+                       "\" keeps nothing that could be verified."};
 }
 
 }  // namespace tertulia

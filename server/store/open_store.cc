@@ -23,16 +23,19 @@ OpenedStore open_cluster(std::unique_ptr<cluster::Database> database, const Stor
 
 }  // namespace
 
+std::unique_ptr<cluster::Database> open_database(std::string_view url, const StoreOptions& options) {
+  const std::string_view scheme = url.substr(0, url.find("://"));
+  if (scheme == url) return nullptr;
+  if (scheme == "mongodb" || scheme == "mongodb+srv") return make_mongo(std::string(url), options);
+  return nullptr;
+}
+
 OpenedStore open_store(std::string_view kind, const std::string& data_dir, const StoreOptions& options,
                        const Clock& clock) {
   if (kind == "memory") return {std::make_unique<MemoryStore>(options, clock), ""};
   if (kind == "sqlite") return SqliteStore::open(data_dir, options, clock);
+  if (auto database = open_database(kind, options)) return open_cluster(std::move(database), options, clock);
   const std::string_view scheme = kind.substr(0, kind.find(':'));
-  if (kind.substr(scheme.size(), 3) == "://") {
-    if (scheme == "mongodb" || scheme == "mongodb+srv") {
-      return open_cluster(make_mongo(std::string(kind), options), options, clock);
-    }
-  }
   // Not the whole of it: there may be a password in a URL with a mistake.
   return {nullptr, "store: there is no store \"" + std::string(scheme) +
                        "\". Start with --store sqlite, --store memory, --store postgresql://… or --store mongodb://…"};

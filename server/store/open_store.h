@@ -23,4 +23,10 @@ struct OpenedStore {
 [[nodiscard]] OpenedStore open_store(std::string_view kind, const std::string& data_dir, const StoreOptions& options,
                                      const Clock& clock);
 
+namespace cluster {
+class Database;
+}
+// The database of a URL that several nodes share, as it is, not yet prepared; nothing: no such scheme.
+[[nodiscard]] std::unique_ptr<cluster::Database> open_database(std::string_view url, const StoreOptions& options);
+
 }  // namespace tertulia
