@@ -236,7 +236,7 @@ void tell_tales(bool kills) {
   const char* one = std::getenv("TERTULIA_SEED");
   const char* many = std::getenv("TERTULIA_SEEDS");
   const uint64_t first = one == nullptr ? 1 : std::strtoull(one, nullptr, 10);
-  const uint64_t count = one != nullptr ? 1 : many == nullptr ? 60 : std::strtoull(many, nullptr, 10);
+  const uint64_t count = one != nullptr ? 1 : many == nullptr ? 30 : std::strtoull(many, nullptr, 10);
   std::printf("seeds %llu to %llu\n", static_cast<unsigned long long>(first),
               static_cast<unsigned long long>(first + count - 1));
   uint64_t granted = 0, deaths = 0, lost = 0, nested = 0;
