@@ -165,6 +165,17 @@ void Roster::Work::inherit() {
     const int64_t now_us = clock_.now_us();
     if (dead.pending > 0 || now_us < dead.next_look_us) continue;
     std::vector<Record> records;
+    if (!dead.proven) {
+      // What told of its death may have been the past of a primary that is none any more: nothing is taken from whoever
+      // lives in the present one.
+      if (failed(link_->load({{"", node}}, records), "a lease cannot be read") || !prove_reads()) return;
+      if (records.front().live) {
+        dead_.erase(node);
+        continue;
+      }
+      dead.proven = true;
+      records.clear();
+    }
     if (failed(link_->of_node(node, inherit_page, records), "what a dead node left cannot be read")) return;
     dead.next_look_us = now_us + dead.interval_us;
     if (records.empty()) {

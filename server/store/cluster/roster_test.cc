@@ -539,6 +539,21 @@ TEST(Roster, ANodeThatWasPausedDoesNotDeclareItsPeersDeadWhenItWakes) {
   EXPECT_TRUE(w.roster(1).lease_holds());
 }
 
+TEST(Roster, WhoWasDeclaredDeadOnADeposedPrimaryKeepsHisNamesOnTheNewOne) {
+  World w(2);
+  w.comes(1, "bea", "b");
+  const std::string node = w.roster(1).node();
+  w[1].paused = true;
+  w.servers->failover(true);
+  w.pass_ms(9'000);
+  w.servers->cut();
+  w[1].paused = false;
+  w.pass_ms(60'000);
+  EXPECT_EQ(w.roster(1).node(), node);
+  EXPECT_TRUE(w.roster(1).lease_holds());
+  EXPECT_EQ(w.comes(0, "eve", "b").status, Status::taken);
+}
+
 TEST(Roster, AWallClockThatJumpsDecidesNothing) {
   World w(2);
   w.comes(0, "ana", "a");

@@ -38,7 +38,6 @@ struct Outcome {
   std::string robbed_user, robbed_shown;
 };
 
-// What is asked for, and how far it is.
 struct Ask {
   enum class Kind : uint8_t {
     claim,
@@ -51,7 +50,6 @@ struct Ask {
   struct Part {
     HeldName name;
     std::vector<std::pair<std::string, Outcome>> tried;  // by the mark of its write
-    uint64_t tried_from = 0;                             // the version that the last was made from
     Outcome outcome;
     bool done = false;
     bool evaluated = false;  // in this round
@@ -67,15 +65,8 @@ struct Ask {
 
   std::vector<Part> parts;
   bool begun = false;
-  bool settled = false;  // of claims: a write of it has stood
-  // Of claims: what writes of it that stood have done, though what became of it may be decided by a later one.
+  bool fast = false;  // nothing of the store changes
   bool began = false;
-  std::vector<std::pair<std::string, std::string>> robbed;  // users, and their names as shown
-
-  void stood(const Outcome& outcome) {
-    began = began || outcome.began;
-    if (!outcome.robbed_user.empty()) robbed.emplace_back(outcome.robbed_user, outcome.robbed_shown);
-  }
 
   Executor* executor = nullptr;  // none: nobody asks
   Callback<ClaimResult> claimed;
@@ -122,14 +113,14 @@ class Roster::Work {
     std::map<RecordKey, Working> records;
     std::map<std::string, uint64_t> counts_before, counts;  // by room; of live claims
     bool by_reading = false;                                // something rests on what was read alone
-    bool stuck = false;                                     // something was put already, and the record is as before
   };
   struct Dead {
     int64_t seen_us = 0;
     int64_t found_us = 0;  // when something was last found that names it
     int64_t next_look_us = 0;
     int64_t interval_us = 0;
-    size_t pending = 0;  // asks under way
+    size_t pending = 0;   // asks under way
+    bool proven = false;  // no failover takes its death back
   };
 
   // roster_lease.cc: the node's life.
@@ -171,13 +162,11 @@ class Roster::Work {
 
   // roster_finish.cc: answers.
   bool finish(Ask& ask, Round& round);
-  bool tell_robbed(Ask& ask, Round& round);
   bool finish_claim(Ask& ask, Round& round);
   bool finish_leave(Ask& ask, Round& round);
   bool finish_expire(Ask& ask, Round& round);
   bool finish_reclaim(Ask& ask, Round& round);
   bool others_of(const LocalMembers::Key& key, const std::string& but, std::vector<Record>& others);
-  bool is_gone(const Ask& ask, bool& gone);
   uint64_t count(const std::string& room, Round& round);
   template <class Tell>
   void tell(Tell tell);
