@@ -127,6 +127,29 @@ std::vector<std::string> ModelServers::rooms() const {
   return rooms;
 }
 
+bool ModelServers::has(const std::string& room, const Position& position, bool majority) const {
+  const std::lock_guard lock(mutex_);
+  return (majority ? primary_->majority : primary_->visible).contains(room, position);
+}
+
+std::vector<std::pair<std::string, Row>> ModelServers::rows_behind(size_t commits) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::pair<std::string, Row>> rows;
+  for (size_t i = commits; i < primary_->journal.size(); ++i)
+    for (const auto& [room, row] : primary_->journal[i]->rows) rows.emplace_back(room, *row);
+  return rows;
+}
+
+void ModelServers::on_row(std::function<void(const std::string& room, const Row& row)> look) {
+  const std::lock_guard lock(mutex_);
+  on_row_ = std::move(look);
+}
+
+void ModelServers::on_record(std::function<void(const Record& record, bool deposed)> look) {
+  const std::lock_guard lock(mutex_);
+  on_record_ = std::move(look);
+}
+
 std::optional<Record> ModelServers::record(const std::string& room, const std::string& name) const {
   const std::lock_guard lock(mutex_);
   const auto found = primary_->visible.records.find({room, name});
@@ -159,6 +182,7 @@ const char* name_of(ModelCall call) {
     case ModelCall::count: return "count";
     case ModelCall::of_user: return "of_user";
     case ModelCall::of_node: return "of_node";
+    case ModelCall::rooms: return "rooms";
   }
   return "";
 }
@@ -221,6 +245,7 @@ class ModelLink final : public Link {
   Failure count(const std::string& room, uint64_t& live) override;
   Failure of_user(const std::string& room, const std::string& user, std::vector<Record>& records) override;
   Failure of_node(const std::string& node, size_t limit, std::vector<Record>& records) override;
+  Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) override;
   uint64_t connects() const override { return connects_; }
 
  private:
@@ -318,7 +343,8 @@ Failure ModelLink::call(ModelCall kind, std::string_view room, Act act, MakeLate
   if (slow_us > 0) (void)worker_.pause_us(slow_us);
   if (fault == ModelFault::not_now || (fault != ModelFault::none && !writes(kind)))
     return {Trouble::not_now, "model: told to fail"};
-  if (!connected() || fault == ModelFault::lost_before) return lost(kind);
+  // What was sent may land although the connection is gone by now.
+  if (fault != ModelFault::late && (!connected() || fault == ModelFault::lost_before)) return lost(kind);
 
   Failure failure;
   {
@@ -379,6 +405,8 @@ Failure ModelLink::append_to(ModelServers& servers, Primary& primary, const std:
   // Nothing to commit: nothing is proven by it either, unless the database itself answers for what it finds.
   if (change.empty() && !(repeats_unproven && !servers.traits_.reads_need_mark)) return {};
   deed.committed = true;
+  if (servers.on_row_ && !primary.deposed)
+    for (const auto& [room, row] : change.rows) servers.on_row_(room, *row);
   primary.commit(std::move(change), deed.clean);
   return {};
 }
@@ -543,6 +571,7 @@ Failure ModelLink::put_to(ModelServers& servers, Primary& primary, std::vector<P
     ++change.records.back().version;
     deed.committed = true;
     put.won = true;
+    if (servers.on_record_) servers.on_record_(change.records.back(), primary.deposed);
     primary.commit(std::move(change), deed.clean);
   }
   return {};
@@ -593,6 +622,14 @@ Failure ModelLink::of_node(const std::string& node, size_t limit, std::vector<Re
       if (key.first.empty() || !record.live) continue;
       if (std::find(record.nodes.begin(), record.nodes.end(), node) != record.nodes.end()) records.push_back(record);
     }
+  });
+}
+
+Failure ModelLink::rooms(const std::string& after, size_t limit, std::vector<std::string>& names) {
+  return look(ModelCall::rooms, after, [&](const State& state) {
+    names.clear();
+    for (auto at = state.logs.upper_bound(after); at != state.logs.end() && names.size() < limit; ++at)
+      if (!at->second.rows.empty()) names.push_back(at->first);
   });
 }
 

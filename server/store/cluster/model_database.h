@@ -67,6 +67,13 @@ class ModelServers {
   // The log as visible, or as a majority has it.
   std::vector<Row> log(const std::string& room, bool majority = false) const;
   std::vector<std::string> rooms() const;
+  bool has(const std::string& room, const Position& position, bool majority) const;
+  // (room, row) of all commits of the present primary behind the first `commits`.
+  std::vector<std::pair<std::string, Row>> rows_behind(size_t commits) const;
+  // Called for each row, under the lock, when it becomes visible on the present primary.
+  void on_row(std::function<void(const std::string& room, const Row& row)> look);
+  // The same for records, on a deposed primary too.
+  void on_record(std::function<void(const Record& record, bool deposed)> look);
   std::optional<Record> record(const std::string& room, const std::string& name) const;
   std::vector<Record> records() const;  // all, by (room, name)
 
@@ -109,10 +116,12 @@ class ModelServers {
 
   const Traits traits_;
   mutable std::mutex mutex_;
-  std::shared_ptr<Primary> primary_;                // under mutex_, and all that is in it
-  uint64_t cuts_ = 0;                               // under mutex_; connections made before the last one have ended
-  std::function<bool(const Message&)> poison_;      // under mutex_
-  std::deque<std::function<void(Primary&)>> late_;  // under mutex_; sent, not yet done
+  std::shared_ptr<Primary> primary_;  // under mutex_, and all that is in it
+  uint64_t cuts_ = 0;                 // under mutex_; connections made before the last one have ended
+  std::function<void(const std::string&, const Row&)> on_row_;  // under mutex_
+  std::function<void(const Record&, bool)> on_record_;          // under mutex_
+  std::function<bool(const Message&)> poison_;                  // under mutex_
+  std::deque<std::function<void(Primary&)>> late_;              // under mutex_; sent, not yet done
 };
 
 enum class ModelCall : uint8_t {
@@ -129,7 +138,8 @@ enum class ModelCall : uint8_t {
   list,
   count,
   of_user,
-  of_node
+  of_node,
+  rooms
 };
 const char* name_of(ModelCall call);
 // Whether it may change something.
