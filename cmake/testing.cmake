@@ -64,7 +64,8 @@ function(tertulia_program_test name program label)
   endforeach()
 endfunction()
 
-# tertulia_node_test(NAME FILE [SERIAL] [HEAVY] [CONCURRENT] [RELEASE_ONLY] [TIMEOUT S] [LONG_TIMEOUT S] [LABELS L...]):
+# tertulia_node_test(NAME FILE [SERIAL] [HEAVY] [CONCURRENT] [RELEASE_ONLY] [TIMEOUT S] [LONG_TIMEOUT S] [LABELS L...]
+#                    [ENVIRONMENT NAME=VALUE...]):
 # `node --test FILE` as NAME. It finds in its environment
 #   TERTULIA_BINARY       the server as released (in a dev build: that build's)
 #   TERTULIA_TEST_BINARY  the server with failpoints, under ASan in script/test
@@ -75,7 +76,7 @@ endfunction()
 # In --long it also runs against the ASan server (asan.NAME) unless RELEASE_ONLY or SERIAL, and against the TSan server
 # (tsan.NAME) if CONCURRENT. TIMEOUT is for the short run (120), LONG_TIMEOUT for --long (900).
 function(tertulia_node_test name file)
-  cmake_parse_arguments(arg "SERIAL;HEAVY;CONCURRENT;RELEASE_ONLY" "TIMEOUT;LONG_TIMEOUT" "LABELS" ${ARGN})
+  cmake_parse_arguments(arg "SERIAL;HEAVY;CONCURRENT;RELEASE_ONLY" "TIMEOUT;LONG_TIMEOUT" "LABELS;ENVIRONMENT" ${ARGN})
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "tertulia_node_test(${name}): what is ${arg_UNPARSED_ARGUMENTS}?")
   endif()
@@ -86,7 +87,8 @@ function(tertulia_node_test name file)
   if(NOT arg_LONG_TIMEOUT)
     set(arg_LONG_TIMEOUT 900)
   endif()
-  set(environment ${TERTULIA_SANITIZER_ENVIRONMENT} "TERTULIA_BUILD=${CMAKE_BINARY_DIR}" "TERTULIA_SOURCE=${CMAKE_SOURCE_DIR}")
+  set(environment ${TERTULIA_SANITIZER_ENVIRONMENT} "TERTULIA_BUILD=${CMAKE_BINARY_DIR}" "TERTULIA_SOURCE=${CMAKE_SOURCE_DIR}"
+      ${arg_ENVIRONMENT})
   set(timeout ${arg_TIMEOUT})
   set(runs plain)
   if(TERTULIA_LONG)

@@ -74,11 +74,15 @@ test(`${Math.round(chaosMs / 1000)} s of chaos under ${libraryCount} clients of 
       await Promise.all([line(), line()]);
       if (long && cluster.standby && round % 3 === 0) await faults.failOver();
       const mended = performance.now();
-      const heads = headsAre(people);
       tell(`round ${round}: ${[...faults.done.values()].reduce((a, b) => a + b, 0) - before} faults, all mended`);
-      // Others go on talking meanwhile, so it is the heads of this moment that everybody must reach.
-      await until(`everybody is at the head after round ${round}`, () => people.every((person) => heads(person)), headWithinMs,
-        () => people.filter((person) => !heads(person)).map((person) => person.tell()));
+      // Everybody says something more: it is taken, and everybody sees all of it. Others go on talking meanwhile, so it
+      // is the heads of that moment that everybody must reach.
+      const last = people.map((person) => person.say(`${person.name} after round ${round}`));
+      const open = () => people.filter((person, i) => person.pendingUuids.includes(last[i]));
+      await until(`everything is taken after round ${round}`, () => open().length === 0, headWithinMs, () => open().map((person) => person.tell()));
+      const heads = headsAre(people);
+      await until(`everybody is at the head after round ${round}`, () => people.every((person) => heads(person)),
+        headWithinMs - (performance.now() - mended), () => people.filter((person) => !heads(person)).map((person) => person.tell()));
       slowestMs = Math.max(slowestMs, performance.now() - mended);
       tell(`everybody is at the head after ${Math.round(performance.now() - mended)} ms`);
     }
