@@ -136,7 +136,7 @@ const { nats, postgres, mongo, nodes, haproxy } = cluster;
 const databaseProgram = postgres ?? mongo?.program;
 nodes.forEach((node, i) => {
   watch({
-    name: `node${i + 1}`, thing: node, start: () => node.start(), what: 'Its people are on the other nodes by now, and have missed nothing.',
+    name: `node${i + 1}`, thing: node, start: () => node.start(), what: nodes.length > 1 ? 'Its people go to the other nodes, and miss nothing.' : 'There is no other; its people wait for it.',
     after: async () => `Newcomers go to it. Members by node: ${(await members()).join(', ')}.`,
   });
 });
