@@ -153,6 +153,7 @@ class HttpConnection {
     HttpAnswer answer = service_.site.answer(request);
     if (answer.status == 400 || answer.status == 426) bad_input();
     if (answer.status == 403) service_.metrics.bad_input[BadInput::origin].add();
+    if (answer.status == 503) service_.metrics.refused.add();  // an upgrade, while the node is leaving
     respond(std::move(answer), request.method == "HEAD", !request.keep_alive || request.has_body);
   }
 

@@ -178,6 +178,7 @@ TEST(Handshake, ADrainingNodeAnswers503AndStillServesThePage) {
   const std::string answer = server.answer(handshake());
   EXPECT_EQ(status_of(answer), 503);
   EXPECT_NE(answer.find("\r\nRetry-After: 1\r\n"), std::string::npos);
+  EXPECT_EQ(server.metrics.refused.value(), 1u);
   EXPECT_EQ(status_of(server.answer("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")), 200);
 }
 

@@ -622,6 +622,30 @@ TEST(Node, ATailThatWasGivenUpIsMissedByNobody) {
   EXPECT_THAT(gists(cid->take()), ElementsAre("ok", "newUser", "m:1", "m:2", "m:3", "m:4", "m:5", "m:6"));
 }
 
+TEST(Node, WhoLeavesARoomWhoseHalfSentFrameIsInMemoryNoMoreKeepsTheConnection) {
+  for (const bool store_away : {false, true}) {
+    SCOPED_TRACE(store_away);
+    World w;
+    const auto ana = w.connect(Dialect::v2), bea = w.connect(Dialect::v2);
+    w.send(*ana, join_v2("Ana", key_ana));
+    w.send(*bea, join_v2("Bea", key_bea));
+    bea->take();
+    w.reads(*bea, 40);
+    for (int i = 1; i <= 5; ++i) w.send(*ana, text_v2("u" + std::to_string(i), std::to_string(i)));
+    w.node->shard(0).trim_tails(0);
+    w.store->be_away(store_away);
+    w.send(*bea, R"({"jsonrpc":"2.0","id":1,"method":"leaveRoom","params":{"roomName":"plaza"}})");
+    w.passes_ms(1'000);
+    w.store->be_away(false);
+    w.passes_ms(1'000);
+    w.reads(*bea);
+    EXPECT_THAT(gists(bea->take()), ElementsAre("m:1", "ok"));
+    EXPECT_FALSE(bea->ended);
+    w.send(*bea, join_v2("Bea", key_bea));
+    EXPECT_THAT(gists(bea->take()), ElementsAre("ok", "m:1", "m:2", "m:3", "m:4", "m:5", "live"));
+  }
+}
+
 TEST(Node, QuietRoomsGiveUpTheirTailsFirst) {
   World w;
   const auto ana = w.connect(Dialect::v2);

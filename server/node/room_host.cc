@@ -429,6 +429,7 @@ void RoomHost::page_read(const Position& after, const Rows& rows) {
   for (const uint64_t id : sessions) {
     Session* session = shard_.find_session(id);
     if (session == nullptr) continue;
+    session->page_came();
     if (shard_.now_us() - began_us >= limits::sweep_slice_us) {
       shard_.pump_soon(*session);
     } else {

@@ -52,6 +52,8 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
 
   // A message of this session has been decided; of_member: it belongs to the present membership. pump() follows.
   void decided(RoomHost& host, const Pending& pending, const Appended& outcome, std::string_view frame, bool of_member);
+  // A page that it needs is in memory; pump() follows.
+  void page_came() { set_pause(pause_page, false); }
   // A frame for this session alone; pump() follows.
   void add_private(std::string_view frame);
   // A committed message is read from the store for this session alone. Few at a time: a repeat costs its sender nothing
@@ -94,6 +96,7 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
     pause_early = 32,     // classic: too much came before any join
     pause_closing = 64,
     pause_resends = 128,  // enough of its old messages are being read for it
+    pause_page = 256,     // it leaves a room whose half-sent frame must be read first
   };
 
   struct Join {  // the join under way
@@ -131,6 +134,7 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
 
   // --- requests (session_requests.cc) ---
   void handle(Request request);
+  bool must_read_cut(const Request& request);
   void error(std::string_view id_json, Code code, std::string_view message, ErrorDetails details = {});
   void text(Request request);
   void text_elsewhere(Request request);

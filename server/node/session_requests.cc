@@ -19,6 +19,11 @@ using limits::members_limit_default;
 }  // namespace
 
 void Session::handle(Request request) {
+  if (must_read_cut(request)) {
+    held_ = std::make_unique<Request>(std::move(request));
+    set_pause(pause_page, true);
+    return;
+  }
   switch (request.method) {
     case Method::join_room:
     case Method::reconnect: join(std::move(request)); return;
@@ -31,6 +36,21 @@ void Session::handle(Request request) {
     case Method::typing: typing(request); return;
     case Method::ping: append_ok(output_.privates(), request.id_json); return;
   }
+}
+
+// Who leaves a room, or moves his cursor there, while a frame of it is half sent takes its rest along: the connection
+// could not go on without. If it is in memory no more, it is read first.
+bool Session::must_read_cut(const Request& request) {
+  const bool joins = request.method == Method::join_room || request.method == Method::reconnect;
+  if (!joins && request.method != Method::leave_room) return false;
+  for (const std::unique_ptr<Membership>& member : memberships_) {
+    if (!output_.is_cut(*member)) continue;
+    const bool goes = dialect_ == Dialect::classic || member->host->room_name() == request.room_name;
+    if (!goes || member->host->piece_behind(member->cursor, 1, member->cursor.sequence + 1)) return false;
+    member->host->need_page(*member);
+    return true;
+  }
+  return false;
 }
 
 void Session::error(std::string_view id_json, Code code, std::string_view message, ErrorDetails details) {

@@ -45,6 +45,8 @@ class Output {
   // Frames for this session alone are appended here, whole.
   std::string& privates() { return privates_; }
   size_t private_bytes() const { return privates_.size() - privates_sent_ + rest_.size(); }
+  // A frame of this member's log has gone out in part.
+  bool is_cut(const Member& member) const { return cut_ == &member; }
   bool mid_frame() const { return cut_ != nullptr || !rest_.empty(); }
 
   // `signals` go out behind everything else, if everything else is in the plan; else they are dropped.
