@@ -138,7 +138,8 @@ void describe(const ShardMetrics& m, MetricsSink& sink) {
   gauge("tertulia_members", "Members: pairs of a session and a room it has joined", m.members);
   gauge("tertulia_rooms", "Rooms with a member, counted once a shard", m.rooms);
   counter("tertulia_connections_accepted_total", "Connections accepted", m.accepted);
-  counter("tertulia_connections_refused_total", "Connections refused by a limit, or because the node is leaving", m.refused);
+  counter("tertulia_connections_refused_total", "Connections refused by a limit, or because the node is leaving",
+          m.refused);
   for (size_t i = 0; i < closed_names.size(); ++i) {
     sink.counter("tertulia_closes_total", "Sessions ended, by close code and reason",
                  static_cast<double>(m.closes[static_cast<Closed>(i)].value()),
