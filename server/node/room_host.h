@@ -87,9 +87,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   // --- several nodes ---
   // The store's head, asked for when ours was `held` in its `past`.
   void store_head(const Position& head, const Position& held, uint32_t past);
-  // The name is another user's by now: takes back what the session has waiting here, as far as that is possible.
-  void withdraw(uint64_t session, Membership* member);
-  // The same for sessions of this user that are gone.
+  // The name is another user's by now: takes back what his sessions that are gone have waiting here.
   void withdraw_departed(const std::string& user_id);
 
   // About once a second: drops what nobody needs, announces the head, tells what was merged.
@@ -106,6 +104,7 @@ class RoomHost final : public RoomLog::Host, public LogView {
   void read_gap(const Position& after) override;
   void publish(std::shared_ptr<const LogPiece> piece) override;
   void decided(const Pending& pending, const Appended& outcome, std::string_view frame) override;
+  void taken_back(const Pending& pending) override;
   void grew() override;
   void wake_at(int64_t us) override;
   void confirm(const Position& held, Sequence contradicted_at) override;

@@ -122,26 +122,19 @@ void RoomHost::tell_gone() {
   }
 }
 
-void RoomHost::withdraw(uint64_t id, Membership* member) {
-  Session* session = shard_.find_session(id);
-  for (const Pending& pending : log_.withdraw(id)) {
-    shard_.context().waiting_bytes.fetch_sub(static_cast<int64_t>(pending.message.bytes()), std::memory_order_relaxed);
-    if (session != nullptr) session->withdrawn(pending);
-    if (pending.hand_over) continue;
-    // Those of a session that left and came back are of its former memberships first, as they are decided.
-    if (departures_.count(id) > 0) {
-      one_less_waiting(id);
-    } else if (member != nullptr) {
-      --member->waiting;
-    }
-  }
+void RoomHost::taken_back(const Pending& pending) {
+  shard_.context().waiting_bytes.fetch_sub(static_cast<int64_t>(pending.message.bytes()), std::memory_order_relaxed);
+  // Those of a session that left and came back are of its former memberships first, as they are decided.
+  const bool of_departed = !pending.hand_over && departures_.count(pending.session) > 0;
+  if (Session* session = shard_.find_session(pending.session)) session->taken_back(*this, pending, !of_departed);
+  if (of_departed) one_less_waiting(pending.session);
 }
 
 void RoomHost::withdraw_departed(const std::string& user_id) {
   std::vector<uint64_t> ids;
   for (const auto& [id, gone] : departures_)
     if (!gone.empty() && gone.front().user_id == user_id) ids.push_back(id);
-  for (const uint64_t id : ids) withdraw(id, nullptr);
+  for (const uint64_t id : ids) log_.withdraw(id);
 }
 
 }  // namespace tertulia

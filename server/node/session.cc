@@ -402,11 +402,12 @@ void Session::name_lost(const std::string& room, const std::string& name_folded,
   const bool joins = join_ && join_->claim.status == ClaimResult::Status::granted && join_->request.room_name == room &&
                      join_->request.user_name_folded == name_folded && join_user_id() == user_id;
   if (!speaks && !joins) return;
-  if (RoomHost* host = shard_.find_room(room)) host->withdraw(id_, member);
   close(CloseCode::try_again, "this name is another user's by now", Closed::name_lost);
 }
 
-void Session::withdrawn(const Pending& pending) {
+void Session::taken_back(RoomHost& host, const Pending& pending, bool of_member) {
+  Membership* member = of_member ? member_of(host.room_name()) : nullptr;
+  if (member != nullptr && !pending.hand_over) --member->waiting;
   if (pending.counted) --waiting_counted_;
 }
 

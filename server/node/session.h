@@ -68,8 +68,8 @@ class Session final : public TransportUser, private WebSocketReader::Handler {
   void finish_cut(Membership& member);
   // His name is another's by now: ends if it speaks, or is about to, as this user under this name.
   void name_lost(const std::string& room, const std::string& name_folded, const std::string& user_id);
-  // A message of this session was taken back undecided.
-  void withdrawn(const Pending& pending);
+  // A message of this session was taken back, and will not be decided.
+  void taken_back(RoomHost& host, const Pending& pending, bool of_member);
 
   // Ends the session from our side: a close frame behind what is half-written, then the connection.
   void close(CloseCode code, std::string_view reason, Closed why);

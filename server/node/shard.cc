@@ -240,6 +240,7 @@ void Shard::name_lost(const std::string& room, const std::string& name_folded, c
   for (const auto& [id, session] : sessions_) ids.push_back(id);
   for (const uint64_t id : ids)
     if (Session* session = find_session(id)) session->name_lost(room, name_folded, user_id);
+  // What they had waiting, and what those who went before them left.
   if (RoomHost* host = find_room(room)) host->withdraw_departed(user_id);
 }
 

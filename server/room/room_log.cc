@@ -291,7 +291,9 @@ void RoomLog::send_batch() {
 void RoomLog::append_done(const AppendResult& result, int64_t now_us) {
   CHECK(append_open_, "the store answers an append once");
   append_open_ = false;
+  const std::vector<uint64_t> withdrawn = std::exchange(withdrawn_, {});
   if (result.status != AppendResult::Status::done) {
+    for (const uint64_t session : withdrawn) take_back(with_store_, session);
     if (result.status == AppendResult::Status::does_not_fit && append_past_ != pasts_) {  // the log has begun again
       send_batch();
       return;
@@ -349,25 +351,28 @@ const RoomLog::Place* RoomLog::find_waiting(const std::string& uuid, uint64_t se
   return first == end ? nullptr : &first->second;
 }
 
-std::vector<Pending> RoomLog::withdraw(uint64_t session) {
-  std::vector<Pending> taken;
-  const auto take = [&](auto& from) {
-    for (auto at = from.begin(); at != from.end();) {
-      if (at->session != session) {
-        ++at;
-        continue;
-      }
-      taken.push_back(std::move(*at));
-      at = from.erase(at);
+template <class Pendings>
+void RoomLog::take_back(Pendings& from, uint64_t session) {
+  for (auto at = from.begin(); at != from.end();) {
+    if (at->session != session) {
+      ++at;
+      continue;
     }
-  };
-  if (!append_open_) take(with_store_);  // a batch that the store could not take
-  take(waiting_);
-  for (const Pending& pending : taken) {
+    const Pending pending = std::move(*at);
+    at = from.erase(at);
     waiting_bytes_ -= pending.message.bytes();
     forget_place(pending);
+    host_.taken_back(pending);
   }
-  return taken;
+}
+
+void RoomLog::withdraw(uint64_t session) {
+  if (append_open_) {
+    withdrawn_.push_back(session);
+  } else {
+    take_back(with_store_, session);  // a batch that the store could not take
+  }
+  take_back(waiting_, session);
 }
 
 void RoomLog::forget_place(const Pending& pending) {

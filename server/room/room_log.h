@@ -54,6 +54,8 @@ class RoomLog {
     virtual void publish(std::shared_ptr<const LogPiece> piece) = 0;
     // The store has spoken. For `added` the frame is the message's push.
     virtual void decided(const Pending& pending, const Appended& outcome, std::string_view frame) = 0;
+    // It was withdrawn, and will never be decided.
+    virtual void taken_back(const Pending& pending) = 0;
     // The head has moved.
     virtual void grew() = 0;
     // Call tick() at that time, or soon after.
@@ -134,9 +136,9 @@ class RoomLog {
   size_t waiting_bytes() const { return waiting_bytes_; }
   // The appends will wait until further notice (the store said not_now, or is in doubt).
   bool held_up() const { return retry_at_us_ != 0 || append_doubted_ || doubt_ == Doubt::gone; }
-  // The session may not speak any more: takes back what it has waiting, as far as the store has certainly not
-  // taken it.
-  std::vector<Pending> withdraw(uint64_t session);
+  // The session may not speak any more: what it has waiting is taken back, as far as the store has certainly not taken
+  // it; what is with the store, if the store then says that it has not.
+  void withdraw(uint64_t session);
 
  private:
   struct Ahead {
@@ -157,6 +159,8 @@ class RoomLog {
   bool something_missing() const { return must_read_ || !ahead_.empty() || known_head_ > head().sequence; }
   void watch_gap(int64_t now_us, int64_t wait_us);
   void send_batch();
+  template <class Pendings>
+  void take_back(Pendings& from, uint64_t session);
   void forget_place(const Pending& pending);
 
   const std::string room_;
@@ -189,6 +193,8 @@ class RoomLog {
   bool append_open_ = false;
   bool append_doubted_ = false;  // the store's log does not contain our head, says the append
   uint32_t append_past_ = 0;     // pasts_ when the append began
+  std::vector<uint64_t>
+      withdrawn_;  // sessions whose part of the append that is open goes if the store does not take it
   size_t waiting_bytes_ = 0;
   int64_t retry_at_us_ = 0, retry_delay_us_ = 0;
 };

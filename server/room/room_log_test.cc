@@ -66,6 +66,7 @@ struct ShardModel : RoomLog::Host {
   void decided(const Pending& pending, const Appended& outcome, std::string_view) override {
     decisions.emplace_back(pending.message.uuid, outcome.kind);
   }
+  void taken_back(const Pending& pending) override { taken.push_back(pending.message.uuid); }
   void grew() override { ++grown; }
   void wake_at(int64_t us) override { wake_us = wake_us == 0 ? us : std::min(wake_us, us); }
   void confirm(const Position& held, Sequence) override {
@@ -96,6 +97,7 @@ struct ShardModel : RoomLog::Host {
   std::optional<Position> gap, confirming, reading_again;
   std::vector<std::shared_ptr<const LogPiece>> published;
   std::vector<std::pair<std::string, Appended::Kind>> decisions;
+  std::vector<std::string> taken;
   int grown = 0, contradictions = 0;
   int64_t wake_us = 0;
   RoomLog log;
@@ -171,6 +173,32 @@ TEST_F(RoomLogTest, WhatDoesNotFitTheStoresLogStaysQueuedIsSuspectedAndGoesAgain
   std::string said;
   for (const Row& row : store.rows) said += row.message.uuid;
   EXPECT_EQ(said, "abcd");
+  EXPECT_EQ(shard.log.waiting_bytes(), 0u);
+}
+
+TEST_F(RoomLogTest, WhatIsWithdrawnGoesUnlessTheStoreHasTakenIt) {
+  shard.says("a", "one", 1);
+  shard.says("b", "two", 2);
+  shard.says("c", "three", 1);
+  shard.log.withdraw(1);
+  EXPECT_EQ(shard.taken, std::vector<std::string>{"c"}) << "the other one is with the store";
+  shard.store_answers(store);
+  while (shard.appending) shard.store_answers(store);
+  EXPECT_EQ(store.head.sequence, 2u);
+  EXPECT_EQ(shard.decisions.size(), 2u);
+
+  shard.says("d", "four", 1);
+  shard.says("e", "five", 2);
+  shard.log.withdraw(1);
+  shard.appending.reset();
+  shard.log.append_done({AppendResult::Status::fenced, {}, "no lease"}, 1);
+  EXPECT_EQ(shard.taken, (std::vector<std::string>{"c", "d"}));
+  shard.says("f", "six", 1);
+  shard.log.withdraw(1);
+  shard.log.tick(10'000'000);
+  while (shard.appending) shard.store_answers(store);
+  EXPECT_EQ(store.rows.back().message.uuid, "e");
+  EXPECT_EQ(shard.log.waiting_count(), 0u);
   EXPECT_EQ(shard.log.waiting_bytes(), 0u);
 }
 

@@ -7,6 +7,7 @@
 #include "store/cluster/cluster_store.h"
 #include "store/memory_store.h"
 #include "store/mongo/mongo_database.h"
+#include "store/postgres/postgres_database.h"
 #include "store/sqlite_store.h"
 
 namespace tertulia {
@@ -26,6 +27,7 @@ OpenedStore open_cluster(std::unique_ptr<cluster::Database> database, const Stor
 std::unique_ptr<cluster::Database> open_database(std::string_view url, const StoreOptions& options) {
   const std::string_view scheme = url.substr(0, url.find("://"));
   if (scheme == url) return nullptr;
+  if (scheme == "postgresql" || scheme == "postgres") return make_postgres(std::string(url), options);
   if (scheme == "mongodb" || scheme == "mongodb+srv") return make_mongo(std::string(url), options);
   return nullptr;
 }

@@ -71,6 +71,13 @@ class Collection {
                         std::vector<Row>& rows) = 0;
   // Places of rows with sequences up to `last`, descending.
   virtual Failure newest(const std::string& room, Sequence last, size_t limit, std::vector<Place>& places) = 0;
+  // Names of rooms that have a row with sequence 1, by name, behind `after`.
+  virtual Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) {
+    (void)after;
+    (void)limit;
+    (void)names;
+    return {Trouble::not_now, "these documents cannot be listed by room"};
+  }
   // Rows with one of these sequences, in no order.
   virtual Failure at(const std::string& room, const std::vector<Sequence>& sequences, std::vector<Row>& rows) = 0;
 

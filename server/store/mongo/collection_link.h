@@ -36,6 +36,9 @@ class CollectionLink final : public cluster::Link {
   Failure heads(const std::vector<std::string>& rooms, std::vector<Position>& heads) override {
     return log.heads(rooms, heads);
   }
+  Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) override {
+    return collection_->rooms(after, limit, names);
+  }
   // What a read shows a majority has.
   bool reads_need_mark() const override { return false; }
   Failure mark() override { return collection_->mark(); }

@@ -376,6 +376,22 @@ Failure MongocCollection::newest(const std::string& room, Sequence last, size_t 
       [&](const bson_t* document, bool& ours) { return ours = read_place(document, places.emplace_back()); });
 }
 
+Failure MongocCollection::rooms(const std::string& after, size_t limit, std::vector<std::string>& names) {
+  Document filter, options, fields, sort, behind;
+  behind.text("$gt", after);
+  filter.document("room", behind).number("sequence", 1);
+  sort.sort("room", 1);
+  fields.sort("_id", 0).sort("room", 1);
+  options.document("projection", fields).document("sort", sort).number("limit", limit);
+  return find(
+      kMessages, filter, options, [&] { names.clear(); },
+      [&](const bson_t* document, bool& ours) {
+        Reader reader(document);
+        names.push_back(reader.text("room"));
+        return ours = reader.ok();
+      });
+}
+
 Failure MongocCollection::at(const std::string& room, const std::vector<Sequence>& sequences, std::vector<Row>& rows) {
   Document numbers, in, filter, options;
   Index index;

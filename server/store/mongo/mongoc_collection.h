@@ -33,6 +33,7 @@ class MongocCollection final : public Collection {
   Failure range(const std::string& room, Sequence first, Sequence last, bool descending, const RowLimit& limit,
                 std::vector<Row>& rows) override;
   Failure newest(const std::string& room, Sequence last, size_t limit, std::vector<Place>& places) override;
+  Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) override;
   Failure at(const std::string& room, const std::vector<Sequence>& sequences, std::vector<Row>& rows) override;
   Failure insert_records(const std::vector<Record>& records, std::vector<bool>& duplicate) override;
   Failure versions(const std::vector<std::pair<std::string, std::string>>& keys, std::vector<Record>& records) override;

@@ -70,6 +70,8 @@ constexpr Statement kHeads{5, "heads",
                            "SELECT " TERTULIA_LOG_COLUMNS
                            " FROM unnest($1::text[]) WITH ORDINALITY n(name, i)"
                            " LEFT JOIN tertulia.rooms r ON r.name = n.name ORDER BY n.i"};
+constexpr Statement kRooms{9, "rooms",
+                           "SELECT r.name FROM tertulia.rooms r WHERE r.name > $1 ORDER BY r.name LIMIT $2::bigint"};
 // An empty commit waits for nobody. This one has an entry in the write-ahead log, and nothing else.
 constexpr Statement kMark{6, "mark", "SELECT pg_logical_emit_message(true, 'tertulia', '')"};
 constexpr Statement kWriteMarkers{7, "write_markers", "SELECT tertulia.write_markers_1($1, $2, $3)"};
@@ -361,6 +363,17 @@ Failure PostgresLink::heads(const std::vector<std::string>& rooms, std::vector<P
     if (!head) return malformed();
     heads.push_back(*head);
   }
+  return {};
+}
+
+Failure PostgresLink::rooms(const std::string& after, size_t limit, std::vector<std::string>& names) {
+  names.clear();
+  Params params;
+  params.text(after);
+  params.number(static_cast<int64_t>(limit));
+  Answer answer;
+  if (Failure failure = connection_.ask(kRooms, params, answer); failure) return failure;
+  for (int i = 0; i < answer.rows(); ++i) names.push_back(text_of(answer.at(i, 0)));
   return {};
 }
 
