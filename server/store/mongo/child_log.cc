@@ -59,36 +59,40 @@ void ChildLog::trim() {
 
 Failure ChildLog::find_head(const std::string& room, Memory*& memory) {
   std::vector<Place> places;  // descending
-  std::deque<Position> stretch;
-  while (stretch.empty()) {
+  for (bool all = false;;) {
     // From the lowest number again: the limit may have cut between two rows that bear it.
     const Sequence last = places.empty() ? sequence_max : places.back().sequence;
     while (!places.empty() && places.back().sequence == last) places.pop_back();
     std::vector<Place> page;
     if (Failure failure = collection_.newest(room, last, limits_.places_at_once, page)) return failure;
     places.insert(places.end(), page.begin(), page.end());
-    if (page.size() < limits_.places_at_once) {
+    all = page.size() < limits_.places_at_once;
+    std::deque<Position> stretch;
+    if (all) {
       stretch.push_back({0, chain_start(room)});
-      break;
+    } else {
+      // A number that one row alone bears is the log's own. Of the lowest one not all rows may be here.
+      auto above = places.rbegin();
+      while (above != places.rend() && above->sequence == places.back().sequence) ++above;
+      if (above == places.rend()) return failed(Trouble::not_now, "mongodb: too many rows bear one number in a room");
+      if (std::next(above) != places.rend() && std::next(above)->sequence == above->sequence) continue;
+      stretch.push_back({above->sequence - 1, above->previous});
+      stretch.push_back({above->sequence, above->chain});
     }
-    // A number that one row alone bears is the log's own. Of the lowest one not all rows may be here.
-    auto above = places.rbegin();
-    while (above != places.rend() && above->sequence == places.back().sequence) ++above;
-    if (above == places.rend()) return failed(Trouble::not_now, "mongodb: too many rows bear one number in a room");
-    if (std::next(above) != places.rend() && std::next(above)->sequence == above->sequence) continue;
-    stretch.push_back({above->sequence - 1, above->previous});
-    stretch.push_back({above->sequence, above->chain});
+    std::map<Chain, const Place*> children;
+    for (const Place& place : places) children[place.previous] = &place;
+    size_t walked = 1;
+    for (;; ++walked) {
+      auto next = children.find(stretch.back().chain);
+      if (next == children.end() || next->second->sequence != stretch.back().sequence + 1) break;
+      stretch.push_back({next->second->sequence, next->second->chain});
+      if (stretch.size() > kPlacesMax) stretch.pop_front();
+    }
+    // When most of what is here is not the log's, the beginning may not be so either.
+    if (!all && walked * 2 < places.size()) continue;
+    memory = &remember(room, std::move(stretch));
+    return {};
   }
-  std::map<Chain, const Place*> children;
-  for (const Place& place : places) children[place.previous] = &place;
-  for (;;) {
-    auto next = children.find(stretch.back().chain);
-    if (next == children.end() || next->second->sequence != stretch.back().sequence + 1) break;
-    stretch.push_back({next->second->sequence, next->second->chain});
-    if (stretch.size() > kPlacesMax) stretch.pop_front();
-  }
-  memory = &remember(room, std::move(stretch));
-  return {};
 }
 
 Failure ChildLog::regain(const std::string& room, Memory*& memory) {
@@ -98,7 +102,7 @@ Failure ChildLog::regain(const std::string& room, Memory*& memory) {
   Look look{&room, {key_of_head(memory->places)}, {}, {}};
   if (Failure failure = collection_.look({&look, 1})) return failure;
   if (row_at(look.rows, memory->head()) != nullptr) return {};
-  forget(room);
+  // What is remembered stays until something else is known.
   return find_head(room, memory);
 }
 

@@ -62,12 +62,6 @@ Failure VersionedRecords::put(std::vector<Put>& puts, const std::string& node) {
   }
   std::vector<bool> duplicate;
   if (Failure failure = collection_.insert_records(next, duplicate)) return failure;
-#ifdef TERTULIA_FAILPOINTS
-  if (unsafe.no_read_after_insert) {
-    for (size_t i = 0; i < puts.size(); ++i) puts[i].won = !duplicate[i];
-    return {};
-  }
-#endif
   // The lease is read with them: at that moment it was alive, so nobody had begun to take what is its node's.
   if (!node.empty()) keys.emplace_back("", node);
   std::vector<Record> now;
@@ -77,7 +71,7 @@ Failure VersionedRecords::put(std::vector<Put>& puts, const std::string& node) {
   for (size_t i = 0; i < puts.size(); ++i) {
     puts[i].won = !duplicate[i] && now[i].version == next[i].version;
 #ifdef TERTULIA_FAILPOINTS
-    puts[i].won |= unsafe.ack_on_duplicate && duplicate[i];
+    puts[i].won |= (unsafe.no_read_after_insert && !duplicate[i]) || (unsafe.ack_on_duplicate && duplicate[i]);
 #endif
     if (puts[i].won) won.push_back(next[i]);
   }
