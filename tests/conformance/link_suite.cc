@@ -790,7 +790,9 @@ TEST_P(LinkSuite, AStoreThatIsAwayIsSaidToBeAndServesAgainWhenItIsBack) {
   if (!under_test_->kill()) GTEST_SKIP() << "the server is not ours to kill";
   Rows rows;
   for (int i = 0; i < 2; ++i) {
-    EXPECT_EQ(append(*node_, "plaza", texts({"b"})).failure.trouble, Trouble::not_now);
+    // The first may still find a connection whose other end is just dying.
+    const Trouble trouble = append(*node_, "plaza", texts({"b"})).failure.trouble;
+    EXPECT_TRUE(trouble == Trouble::not_now || (i == 0 && trouble == Trouble::unknown));
     EXPECT_EQ((*node_)->read("plaza", start_of("plaza"), 10, 1 << 20, rows).trouble, Trouble::not_now);
   }
   EXPECT_EQ((*node_)->mark().trouble, Trouble::unknown);

@@ -139,6 +139,14 @@ std::string PostgresServer::tcp_url(const std::string& database, uint16_t port) 
 }
 
 std::string PostgresServer::new_database() {
+  if (!free_.empty()) {
+    const std::string again = free_.back();
+    free_.pop_back();
+    sql(again,
+        "SET client_min_messages = warning; DROP SCHEMA IF EXISTS tertulia CASCADE; DROP SCHEMA public CASCADE; CREATE "
+        "SCHEMA public");
+    return again;
+  }
   const std::string name = "t" + std::to_string(++databases_);
   sql("postgres", "CREATE DATABASE " + name + " TEMPLATE template0");
   return name;

@@ -20,8 +20,9 @@ class PostgresServer {
   static std::unique_ptr<PostgresServer> start(const std::vector<std::string>& settings = {});
   ~PostgresServer();
 
-  // Each an empty database.
+  // An empty database; one that was given back is emptied and used again, for making one takes long.
   std::string new_database();
+  void give_back(const std::string& database) { free_.push_back(database); }
   // postgresql://…, over the Unix socket.
   std::string url(const std::string& database) const;
   // Through 127.0.0.1 and this port (0: the server's own).
@@ -48,6 +49,7 @@ class PostgresServer {
   std::vector<std::string> settings_;
   uint16_t port_ = 0;
   int databases_ = 0;
+  std::vector<std::string> free_;
   std::unique_ptr<ChildProcess> process_;
 };
 

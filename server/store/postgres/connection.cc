@@ -162,9 +162,13 @@ Failure Connection::ensure() {
 // its outcome would be unknown for no reason.
 bool Connection::lost_while_idle() {
   pollfd socket{PQsocket(connection_.get()), POLLIN, 0};
-  if (::poll(&socket, 1, 0) <= 0) return false;
-  return PQconsumeInput(connection_.get()) == 0 || PQstatus(connection_.get()) != CONNECTION_OK ||
-         PQtransactionStatus(connection_.get()) != PQTRANS_IDLE;
+  // A changed setting is told in between, too.
+  while (::poll(&socket, 1, 0) > 0) {
+    if (PQconsumeInput(connection_.get()) == 0) return true;
+    PQisBusy(connection_.get());  // reads what came: the reason of a server that ends the session is a notice here
+    if (ended_) return true;
+  }
+  return PQstatus(connection_.get()) != CONNECTION_OK || PQtransactionStatus(connection_.get()) != PQTRANS_IDLE;
 }
 
 Failure Connection::connect_to(const Target::Host& host) {
@@ -202,12 +206,15 @@ Failure Connection::connect_to(const Target::Host& host) {
   }
   PQsetnonblocking(connection_.get(), 1);
   prepared_.reset();
+  ended_ = false;
   return {};
 }
 
 void Connection::on_notice(void* self, const PGresult* notice) {
-  if (field(notice, PG_DIAG_SEVERITY_NONLOCALIZED) != "WARNING") return;
   Connection& connection = *static_cast<Connection*>(self);
+  const std::string severity = field(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+  if (severity == "FATAL" || severity == "PANIC") connection.ended_ = true;
+  if (severity != "WARNING") return;
   connection.reply_.warned = true;
   connection.message_ =
       "WARNING " + field(notice, PG_DIAG_SQLSTATE) + ": " + one_line(field(notice, PG_DIAG_MESSAGE_PRIMARY).c_str());

@@ -86,6 +86,7 @@ class Connection {
 
   std::unique_ptr<PGconn, void (*)(PGconn*)> connection_{nullptr, &PQfinish};
   std::bitset<kStatementsMax> prepared_;  // on this connection
+  bool ended_ = false;                    // the server has said, unasked, that it ends this session
   uint64_t connects_ = 0;
   Reply reply_;          // of the exchange
   std::string message_;  // of its error or warning
