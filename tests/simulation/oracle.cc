@@ -19,22 +19,24 @@ void Oracle::reset(const std::string& who, const std::string& room, const Positi
 
 void Oracle::admitted(const std::string& room, const std::string& name, const std::string& user) {
   last_admitted_[{room, name}] = user;
-  excused_.erase({room, name, user});
 }
 
 void Oracle::committed(const std::string& room, const Row& row) {
+  // A backup may lack the claims of those who are there.
+  if (went_back_) return;
+  // Who was a member a moment ago may send what he had not yet sent, and holds no name by it (classic).
+  if (!row.message.user_id.starts_with('~')) return;
   const auto found = last_admitted_.find({room, row.message.user_name});
-  if (excused_.count({room, row.message.user_name, row.message.user_id}) != 0) return;
   if (found != last_admitted_.end() && found->second != row.message.user_id)
     fault("spoke under a name that is another's:", row.message.user_id, room, row.message.user_name, row.message.uuid);
 }
 
 void Oracle::goes_back(size_t commits) {
   went_back_ = true;
-  for (const auto& [name, user] : last_admitted_) excused_.insert({name.first, name.second, user});
-  last_admitted_.clear();
-  for (const auto& [room, row] : servers_->rows_behind(commits))
+  for (const auto& [room, row] : servers_->rows_behind(commits)) {
     taken_back_.insert({room, position_text(row.position())});
+    uuids_taken_back_.insert({room, row.message.uuid});
+  }
 }
 
 void Oracle::judge_logs() {
@@ -44,6 +46,8 @@ void Oracle::judge_logs() {
     for (const Row& row : servers_->log(room, true)) {
       const std::string& uuid = row.message.uuid;  // sender-room-number
       if (!by_uuid.insert({{room, uuid}, row.position()}).second) fault("stored twice:", room, uuid);
+      // Had its place in order, lost it with a backup, and was sent again because it had not been acked.
+      if (uuids_taken_back_.count({room, uuid}) != 0) continue;
       const size_t dash = uuid.rfind('-');
       int& last = said[uuid.substr(0, dash)];
       const int number = std::stoi(uuid.substr(dash + 1));

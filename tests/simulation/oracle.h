@@ -7,7 +7,6 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -57,9 +56,8 @@ class Oracle {
   size_t faults_ = 0;
   bool went_back_ = false;
   std::set<std::pair<std::string, std::string>> taken_back_;                  // (room, position)
+  std::set<std::pair<std::string, std::string>> uuids_taken_back_;            // (room, uuid)
   std::map<std::pair<std::string, std::string>, std::string> last_admitted_;  // (room, name) → user
-  // Sessions whose claims a restored backup may not have: (room, name, user).
-  std::set<std::tuple<std::string, std::string, std::string>> excused_;
   std::vector<Ack> acks_;
 };
 
