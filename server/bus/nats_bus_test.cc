@@ -306,6 +306,23 @@ TEST_F(NatsTls, ASignedServerIsTakenAndAnyOtherRefused) {
       << by_name->trouble();
 }
 
+TEST_F(NatsTls, WhatWasCutWhileAServerHungGoesOnWhereItStopped) {
+  NatsServers servers(1);
+  servers[0].start({"--tls", "--tlscert", at("cert.pem"), "--tlskey", at("key.pem")});
+  NatsOptions trusting;
+  trusting.credentials.ca_file = at("ca.pem");
+  BusNode a(servers.urls("tls://"), trusting), b(servers.urls("tls://"), trusting);
+  ASSERT_TRUE(a.stands() && b.stands() && b.join("plaza")) << a->trouble();
+  servers[0].stop();
+  // More than the kernel takes for a server that reads nothing, less than the queue holds.
+  for (Sequence i = 1; i <= 100; ++i) a.say("plaza", piece_of(i, i, 70'000 + i));
+  EXPECT_FALSE(eventually([&] { return a->counts().published == 100; }, 300)) << "the server was to hold it up";
+  servers[0].go_on();
+  EXPECT_TRUE(b.hears("plaza", 100));
+  EXPECT_EQ(b.heard("plaza"), numbers(1, 100));
+  EXPECT_EQ(a->counts().connections, 1u);
+}
+
 TEST_F(NatsTls, AHandshakeWithoutAnEndKeepsNobodyFromTheOtherServer) {
   NatsServers servers(2);
   const std::vector<std::string> tls = {"--tls", "--tlscert", at("cert.pem"), "--tlskey", at("key.pem")};
