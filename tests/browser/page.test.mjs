@@ -6,9 +6,12 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Server, repository, withServer } from '../system/lib/server.mjs';
+import { Server, repository, setup, withServer } from '../system/lib/server.mjs';
 import { Client, WebSocket } from '../system/lib/people.mjs';
 import { eventually, otherMachine, withBrowser } from './person.mjs';
+
+/** Tests that reach into the files of SQLite. */
+const insideSqlite = { skip: setup !== 'sqlite' && 'another store keeps no such files' };
 
 const axePath = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const joined = (name) => `${name} came in`;
@@ -336,7 +339,7 @@ test('without a server: the countdown, queued and failed messages, in both theme
   }
 })));
 
-test('what the server refuses stays, with Retry and Delete', () => withServer({}, (server) => withBrowser(async (browser) => {
+test('what the server refuses stays, with Retry and Delete', insideSqlite, () => withServer({}, (server) => withBrowser(async (browser) => {
   const people = [];
   for (const colorScheme of ['light', 'dark']) {
     const person = await browser.person(colorScheme, `${server.httpUrl}/#poison`, { colorScheme });
@@ -414,7 +417,7 @@ test('who comes back to a taken name says another one, and what waited is sent',
     for (const person of [ana, bruno, other]) await person.faultless();
   })));
 
-test('after a backup was restored the page shows what the server still has, and says so', () => withServer({}, (server) => withBrowser(async (browser) => {
+test('after a backup was restored the page shows what the server still has, and says so', insideSqlite, () => withServer({}, (server) => withBrowser(async (browser) => {
   const ana = await browser.person('Ana', `${server.httpUrl}/#backup`);
   await ana.come();
   for (const text of ['one', 'two']) await ana.say(text);

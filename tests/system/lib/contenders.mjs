@@ -14,6 +14,7 @@ export class Contenders {
   /** One for each session that was granted a name; for judge(). @type {{name: string, roomName: string, story: Story, trouble: string[]}[]} */
   people = [];
   #ended = false;
+  /** @type {Set<V2Client>} */ #open = new Set();
   /** @type {Promise<void>[]} */ #running = [];
 
   /** @param {{host: string, port: number}} address @param {{room: string, namesCount: number, usersEach: number}} options */
@@ -30,6 +31,7 @@ export class Contenders {
   }
   async end() {
     this.#ended = true;
+    for (const client of this.#open) client.cut();
     await Promise.all(this.#running);
   }
 
@@ -38,7 +40,9 @@ export class Contenders {
     while (!this.#ended) {
       const client = await V2Client.connect({ ...this.address, timeoutMs: 3_000 }).catch(() => undefined);
       if (client) {
+        this.#open.add(client);
         await this.#tryOnce(client, name, user, userKey, chance).catch(() => {});
+        this.#open.delete(client);
         if (client.peer.isOpen) client.cut();
       }
       await pass(chance.between(300, 1_200));

@@ -7,9 +7,6 @@ import { until } from './until.mjs';
 /** @typedef {import('../../cluster/cluster.mjs').Cluster} Cluster */
 /** @typedef {ReturnType<typeof import('./random.mjs').random>} Chance */
 
-/** A node's lease: who is frozen or cut off from the store for longer has lost it. */
-const leaseMs = 6_000;
-
 /** Of a process, as the kernel tells it: R, S, T (stopped) … @param {number|undefined} pid */
 function processState(pid) {
   try {
@@ -25,9 +22,14 @@ export class Faults {
   /** Is something done to the store, or to the bus, just now? */ #storeBusy = false;
   #busBusy = false;
 
-  /** @param {Cluster} cluster @param {Chance} chance @param {(what: string) => void} tell */
-  constructor(cluster, chance, tell) {
+  /**
+   * @param {Cluster} cluster
+   * @param {{chance: Chance, tell: (what: string) => void, leaseMs: number}} options leaseMs: who is frozen or cut off
+   *   from the store for longer has lost his
+   */
+  constructor(cluster, { chance, tell, leaseMs }) {
     this.cluster = cluster;
+    this.leaseMs = leaseMs;
     this.chance = chance;
     this.tell = tell;
   }
@@ -93,7 +95,7 @@ export class Faults {
 
   async freezeNode(i) {
     const node = this.cluster.nodes[i];
-    const ms = leaseMs + this.chance.between(1_000, 4_000);
+    const ms = this.leaseMs + this.chance.between(1_000, 4_000);
     this.tell(`node${i + 1} is frozen for ${Math.round(ms)} ms`);
     node.signal('SIGSTOP');
     await until('it is frozen', () => processState(node.pid) === 'T');
@@ -107,7 +109,7 @@ export class Faults {
   /** @param {number} i @param {'bus'|'store'} what @param {import('../../cluster/fault_proxy.mjs').Way[]} ways */
   async cut(i, what, ways) {
     const proxies = this.cluster.cuts[i][what];
-    const ms = this.chance.between(1_500, leaseMs + 3_000);
+    const ms = this.chance.between(1_500, this.leaseMs + 3_000);
     const late = this.chance.below(2) === 1;
     this.tell(`node${i + 1} is cut off from the ${what}, ${ways.join(' and ')}, for ${Math.round(ms)} ms; what waits comes ${late ? 'late' : 'never'}`);
     const held = () => proxies.reduce((sum, proxy) => sum + proxy.held, 0);
