@@ -253,7 +253,10 @@ class Server {
   std::string trouble() const {
     std::string text;
     for (const auto& [door, what] : {std::pair{"store", store_->trouble()}, std::pair{"bus", bus_->trouble()}}) {
-      if (!what.empty()) text += (text.empty() ? "" : "\n") + (door + (": " + what));
+      if (what.empty()) continue;
+      if (!text.empty()) text += '\n';
+      if (!what.starts_with(std::string(door) + ":")) text += std::string(door) + ": ";
+      text += what;
     }
     return text;
   }
