@@ -474,7 +474,45 @@ TEST(Roster, ALateWriteOfTheDeadIsFoundAndTakenOverToo) {
   EXPECT_EQ(w.comes(1, "eve", "a").status, Status::granted);
 }
 
-TEST(Roster, AClaimThatLandedWhileTheLeaseRanOutIsNotGrantedBeforeItIsRenewed) {
+TEST(Roster, ALateWriteOfTheDeadIsFoundThoughNobodyAsksForTheName) {
+  World w(2, {.reads_need_mark = false, .judges_leases = false});
+  w[0].database.next(ModelCall::put, ModelFault::late);
+  w.asks(0, "ana", "a");
+  while (w[0].worker->run_one()) {
+  }
+  w.kill(0);
+  w.pass_ms(30'000);
+  while (w.servers->land_one()) {
+  }
+  EXPECT_EQ(w.count(1), 1u);
+  w.pass_ms(45'000);
+  EXPECT_EQ(w.count(1), 0u);
+}
+
+TEST(Roster, AClaimIsNotGrantedWhileTheLeaseDoesNotHoldThoughItStands) {
+  World w(1);
+  bool slow = true, failing = false;
+  w[0].database.on_step([&](const ModelStep& step) {
+    if (slow && step.call == ModelCall::put && step.after && step.room == "plaza") {
+      slow = false;
+      failing = true;
+      w.clock.advance_us(7'000'000);
+    }
+    return failing && !step.after ? ModelFault::not_now : ModelFault::none;
+  });
+  auto ana = w.asks(0, "ana", "a");
+  w.pass_ms(2'000);
+  EXPECT_TRUE(w.servers->record("plaza", "a").has_value());
+  EXPECT_FALSE(w.roster(0).lease_holds());
+  EXPECT_FALSE(ana->has_value() && (*ana)->status == Status::granted);
+  failing = false;
+  w.pass_ms(2'000);
+  ASSERT_TRUE(ana->has_value());
+  EXPECT_EQ((*ana)->status, Status::granted);
+  EXPECT_TRUE((*ana)->first);
+}
+
+TEST(Roster, AClaimThatLandedAfterItsNodeWasDeclaredDeadIsNotGrantedBesideAnother) {
   World w(2, {.reads_need_mark = false, .judges_leases = false});
   // The put's reply takes so long that the lease runs out, and the peer has declared this node dead meanwhile.
   bool slow = false;
