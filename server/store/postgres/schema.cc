@@ -115,12 +115,14 @@ BEGIN
   END IF;
 
   -- By name, and before any room is locked: two batches that make the same rooms wait for one another in one order.
-  INSERT INTO tertulia.rooms (head, chain, name)
-  SELECT 0, substr(sha256(convert_to('tertulia:' || n.name, 'UTF8')), 1, 12), n.name
-  FROM unnest(room_names) n(name)
-  WHERE NOT EXISTS (SELECT FROM tertulia.rooms r WHERE r.name = n.name)
-  ORDER BY n.name COLLATE "C"
-  ON CONFLICT (name) DO NOTHING;
+  IF (SELECT count(*) FROM tertulia.rooms r WHERE r.name = ANY (room_names)) < rooms_count THEN
+    INSERT INTO tertulia.rooms (head, chain, name)
+    SELECT 0, substr(sha256(convert_to('tertulia:' || n.name, 'UTF8')), 1, 12), n.name
+    FROM unnest(room_names) n(name)
+    WHERE NOT EXISTS (SELECT FROM tertulia.rooms r WHERE r.name = n.name)
+    ORDER BY n.name COLLATE "C"
+    ON CONFLICT (name) DO NOTHING;
+  END IF;
 
   -- By id: two batches of the same rooms do not deadlock.
   SELECT array_agg(l.id ORDER BY l.i), array_agg(l.head ORDER BY l.i), array_agg(l.chain ORDER BY l.i)
@@ -135,16 +137,20 @@ BEGIN
   starts := head_chains;
 
   -- From here on in later statements, so that what was committed while the lock was waited for is seen.
-  SELECT array_agg(CASE
-           WHEN k.seq = heads[k.i] THEN k.chain = head_chains[k.i]
-           WHEN k.seq > heads[k.i] THEN false
-           WHEN k.seq = 0 THEN EXISTS (
-             SELECT FROM tertulia.messages m WHERE m.room = room_ids[k.i] AND m.seq = 1 AND m.previous = k.chain)
-           ELSE EXISTS (
-             SELECT FROM tertulia.messages m WHERE m.room = room_ids[k.i] AND m.seq = k.seq AND m.chain = k.chain)
-         END ORDER BY k.i)
-  INTO fits
-  FROM unnest(known_seqs, known_chains) WITH ORDINALITY k(seq, chain, i);
+  IF known_seqs = heads AND known_chains = head_chains THEN
+    fits := array_fill(true, ARRAY[rooms_count]);
+  ELSE
+    SELECT array_agg(CASE
+             WHEN k.seq = heads[k.i] THEN k.chain = head_chains[k.i]
+             WHEN k.seq > heads[k.i] THEN false
+             WHEN k.seq = 0 THEN EXISTS (
+               SELECT FROM tertulia.messages m WHERE m.room = room_ids[k.i] AND m.seq = 1 AND m.previous = k.chain)
+             ELSE EXISTS (
+               SELECT FROM tertulia.messages m WHERE m.room = room_ids[k.i] AND m.seq = k.seq AND m.chain = k.chain)
+           END ORDER BY k.i)
+    INTO fits
+    FROM unnest(known_seqs, known_chains) WITH ORDINALITY k(seq, chain, i);
+  END IF;
 
   SELECT array_agg(m.room IS NULL AND fits[u.room] ORDER BY u.i),
          array_agg(m ORDER BY u.i) FILTER (WHERE m.room IS NOT NULL AND fits[u.room]),
