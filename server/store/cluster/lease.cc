@@ -128,7 +128,8 @@ Put OwnLease::give_back() const {
 
 std::vector<std::string> Peers::missing(const std::vector<Record>& listed) const {
   std::vector<std::string> names;
-  for (const auto& [node, peer] : peers_) {
+  for (const auto& peer : peers_) {
+    const std::string& node = peer.first;
     if (std::none_of(listed.begin(), listed.end(), [&](const Record& each) { return each.name == node; })) {
       names.push_back(node);
     }

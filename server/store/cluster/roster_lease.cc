@@ -7,7 +7,6 @@ namespace {
 
 constexpr size_t leases_page = 512;
 constexpr size_t inherit_page = 256;
-constexpr int64_t settle_min_us = 60'000'000;
 constexpr int64_t inherit_again_us = 500'000;
 
 }  // namespace
