@@ -17,6 +17,7 @@ namespace {
 constexpr int64_t flush_ms = 1'000;
 constexpr int64_t flush_again_us = 100'000;
 constexpr int64_t tick_us = 1'000'000;
+constexpr int unanswered_max = 4;  // flushes in a row; then the server hangs
 constexpr int64_t former_kept_us = 30'000'000;
 constexpr int64_t pause_min_us = 100'000, pause_max_us = 2'000'000;
 constexpr const char* consequence = "; members of other nodes hear with up to 2 s delay";
@@ -98,7 +99,10 @@ NatsBus::NatsBus(std::vector<NatsServer> servers, const NatsOptions& options, co
       mailbox_(std::make_shared<Mailbox>()),
       away_since_us_(clock.now_us()),
       trouble_("bus: not yet connected to " + addresses_ + consequence) {
-  for (NatsServer& server : servers) servers_.push_back({std::move(server)});
+  for (NatsServer& server : servers) {
+    servers_.emplace_back();
+    servers_.back().at = std::move(server);
+  }
   ThreadWorkers workers;
   timer_ = workers.make("bus-timer");
   keeper_ = workers.make("bus-keeper");
@@ -133,6 +137,10 @@ void NatsBus::stop() {
   outbox_->stop();
   keeper_->stop();
   timer_->stop();
+  for (Server& server : servers_) {
+    // One that hangs is left behind: it holds nothing of the bus.
+    if (server.attempt.joinable()) server.attempt.detach();
+  }
   watch(nullptr, nullptr);
   link_ = nullptr;
   former_.clear();
@@ -283,7 +291,7 @@ void NatsBus::connect_next() {
   size_t at = servers_.size();
   for (size_t i = 0; i < servers_.size() && at == servers_.size(); ++i) {
     const size_t candidate = (next_server_ + i) % servers_.size();
-    if (!servers_[candidate].hangs) at = candidate;
+    if (!servers_[candidate].busy) at = candidate;
   }
   if (at == servers_.size()) {
     pause_before_connecting();
@@ -292,7 +300,7 @@ void NatsBus::connect_next() {
   next_server_ = (at + 1) % servers_.size();
   ++tried_;
   const uint64_t id = attempt_ = ++last_id_;
-  servers_[at].hangs = true;  // until it ends, one way or the other
+  servers_[at].busy = true;
   auto events = std::make_shared<NatsLink::Events>();
   events->lost = [this, mailbox = mailbox_, id](const std::string& why) {
     mailbox->post([this, id, why] { lose(id, why); });
@@ -301,7 +309,7 @@ void NatsBus::connect_next() {
   events->denied = [this, mailbox = mailbox_, id](const std::string& what) {
     mailbox->post([this, id, what] { denied(id, what); });
   };
-  NatsLink::connect(
+  servers_[at].attempt = NatsLink::connect(
       servers_[at].at, options_.credentials, clock_, std::move(events),
       [this, mailbox = mailbox_, id, at](std::shared_ptr<NatsLink> link, bool refused, const std::string& why) {
         mailbox->post([this, id, at, link = std::move(link), refused, why] { arrived(id, at, link, refused, why); });
@@ -318,7 +326,8 @@ void NatsBus::pause_before_connecting() {
 
 void NatsBus::arrived(uint64_t id, size_t server, std::shared_ptr<NatsLink> link, bool refused,
                       const std::string& why) {
-  servers_[server].hangs = false;
+  servers_[server].busy = false;
+  if (servers_[server].attempt.joinable()) servers_[server].attempt.join();
   if (id != attempt_) return;  // given up: another is being tried
   attempt_ = 0;
   if (link) {
@@ -384,6 +393,7 @@ void NatsBus::lose_if(const std::shared_ptr<NatsLink>& link) {
 void NatsBus::lose(uint64_t id, const std::string& why) {
   if (!link_ || id != link_id_) return;
   link_id_ = 0;
+  unanswered_ = 0;
   fresh_.clear();
   outbox_->set_link(nullptr);
   const std::shared_ptr<NatsLink> former = std::move(link_);
@@ -469,9 +479,18 @@ bool NatsBus::subscribe_missing(const std::vector<std::string>& rooms) {
   return true;
 }
 
+bool NatsBus::flushed() {
+  if (link_->flush(flush_ms)) {
+    unanswered_ = 0;
+    return true;
+  }
+  if (++unanswered_ >= unanswered_max) lose(link_id_, "the server does not answer");
+  return false;
+}
+
 void NatsBus::settle() {
   if (!link_ || !unflushed_) return;
-  if (!link_->flush(flush_ms)) {
+  if (!flushed()) {
     // If the connection has ended, its end will be told; if the server is slow, it gets another second.
     keeper_->post_after(flush_again_us, [this] { settle(); });
     return;
@@ -507,10 +526,11 @@ void NatsBus::tick() {
     link_->sweep();
     const uint64_t gaps = inlet_->gaps.value() + inlet_->local.dropped();
     if (std::exchange(gaps_told_, gaps) != gaps) inlet_->tell_returned();
+    flushed();
   }
   const int64_t now = clock_.now_us();
   std::erase_if(former_, [now](const auto& each) { return each.first <= now; });
-  keeper_->post_after(tick_us, [this] { tick(); });
+  keeper_->post_after(unanswered_ == 0 ? tick_us : 0, [this] { tick(); });
 }
 
 }  // namespace tertulia

@@ -7,7 +7,8 @@
 // the watcher's bus_returned() is called: after every connection once all subscriptions stand at the server, when a
 // subscription stands whose subscriber had stopped waiting for it, and when what came was dropped here.
 //
-//   shards -> outbox (thread "bus-out") -> server -> the library's threads -> LocalBus -> shards
+//   shards -> outbox (thread "bus-out") -> pump -> server -> pump ("bus-pump") -> a thread of libnats -> LocalBus ->
+//   shards
 //             keeper (thread "bus-keeper"): connects, subscribes, flushes; blocks for a second at most
 //             timer (thread "bus-timer"): ends waiting; never blocks
 //
@@ -19,6 +20,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -88,7 +90,8 @@ class NatsBus final : public Bus {
   };
   struct Server {
     NatsServer at;
-    bool hangs = false;  // an attempt to connect was given up and has not ended
+    std::thread attempt;
+    bool busy = false;  // the attempt has not ended, whether or not it is still waited for
   };
 
   NatsBus(std::vector<NatsServer> servers, const NatsOptions& options, const Clock& clock, Random& random);
@@ -105,6 +108,7 @@ class NatsBus final : public Bus {
   void denied(uint64_t id, const std::string& what);
   void sync();
   bool subscribe_missing(const std::vector<std::string>& rooms);
+  bool flushed();
   void settle();
   void tick();
   void say(const std::string& trouble, LogLevel level);
@@ -136,6 +140,7 @@ class NatsBus final : public Bus {
   bool unflushed_ = false;
   std::vector<std::string> fresh_;  // rooms whose lines were made since the last flush
   uint64_t gaps_told_ = 0;
+  int unanswered_ = 0;  // flushes in a row
 
   // Any thread.
   mutable std::mutex mutex_;

@@ -8,17 +8,16 @@
 #include <iterator>
 #include <mutex>
 #include <system_error>
-#include <thread>
 #include <unordered_map>
 #include <utility>
+
+#include "bus/nats_pump.h"
 
 namespace tertulia {
 namespace {
 
 constexpr int64_t connect_timeout_ms = 2'000;
-constexpr int64_t write_deadline_ms = 1'000;
-constexpr int64_t ping_interval_ms = 2'000;
-constexpr int pings_out_max = 2;
+constexpr int buffered_bytes_max = 1 << 20;
 // Of one subscription, not yet heard. What is heard is only copied, so this fills only while the process starves.
 constexpr int pending_messages_max = 8'192;
 constexpr int pending_bytes_max = 16 << 20;
@@ -164,12 +163,12 @@ struct NatsLink::Done {
   size_t open = 0;
 };
 
-void NatsLink::connect(const NatsServer& server, const NatsCredentials& credentials, const Clock& clock,
-                       std::shared_ptr<Events> events, Connected done) {
+std::thread NatsLink::connect(const NatsServer& server, const NatsCredentials& credentials, const Clock& clock,
+                              std::shared_ptr<Events> events, Connected done) {
   // Shared: if no thread can be made, it is still here to be told.
   const auto tell = std::make_shared<Connected>(std::move(done));
   try {
-    std::thread([=, &clock, events = std::move(events)]() mutable {
+    return std::thread([=, &clock, events = std::move(events)]() mutable {
       bool refused = false;
       std::string why;
       {
@@ -179,14 +178,18 @@ void NatsLink::connect(const NatsServer& server, const NatsCredentials& credenti
         (*tell)(std::move(link), refused, why);
       }
       nats_ReleaseThreadMemory();
-    }).detach();
+    });
   } catch (const std::system_error& error) {
     (*tell)(nullptr, false, std::string("no thread: ") + error.what());
+    return {};
   }
 }
 
 NatsLink::NatsLink(const Clock& clock, std::shared_ptr<Events> events)
-    : clock_(clock), number_(all_events().add(std::move(events))), done_(std::make_shared<Done>()) {}
+    : clock_(clock),
+      number_(all_events().add(std::move(events))),
+      done_(std::make_shared<Done>()),
+      pump_(std::make_unique<NatsPump>()) {}
 
 std::string NatsLink::open(const NatsServer& server, const NatsCredentials& credentials, bool& refused) {
   Settings all;
@@ -199,13 +202,13 @@ std::string NatsLink::open(const NatsServer& server, const NatsCredentials& cred
   all.set(natsOptions_SetTimeout(o, connect_timeout_ms), "timeout");
   all.set(natsOptions_SetAllowReconnect(o, false), "reconnect");
   all.set(natsOptions_SetIgnoreDiscoveredServers(o, true), "servers");
-  all.set(natsOptions_SetPingInterval(o, ping_interval_ms), "ping");
-  all.set(natsOptions_SetMaxPingsOut(o, pings_out_max), "pings");
+  // Its timer would close the connection while the pump reads it; whoever holds the link flushes instead.
+  all.set(natsOptions_SetPingInterval(o, 0), "ping");
+  all.set(natsOptions_SetSendAsap(o, true), "sending");  // else a thread that writes
+  all.set(pump_->use(o), "thread");
   all.set(natsOptions_SetNoEcho(o, true), "echo");
   all.set(natsOptions_UseGlobalMessageDelivery(o, true), "delivery");
   all.set(natsOptions_SetMaxPendingMsgs(o, pending_messages_max), "pending");
-  // Without one a write to a server that hangs never ends, and holds the lock that everything else needs.
-  all.set(natsOptions_SetWriteDeadline(o, write_deadline_ms), "deadline");
   all.set(natsOptions_SetErrorHandler(o, on_error, number_), "errors");
   all.set(natsOptions_SetClosedCB(o, on_closed, number_), "end");
   set_security(all, server, credentials);
@@ -270,16 +273,16 @@ bool NatsLink::flush(int64_t ms) {
 }
 
 NatsLink::Sent NatsLink::publish(const std::string& subject, std::string_view bytes) {
+  if (natsConnection_Buffered(connection_) > buffered_bytes_max) return Sent::full;
   switch (natsConnection_Publish(connection_, subject.c_str(), bytes.data(), static_cast<int>(bytes.size()))) {
     case NATS_OK: return Sent::yes;
     case NATS_MAX_PAYLOAD: return Sent::too_large;
-    // After a write cut short the server would read the rest of it as something else.
     default: return Sent::broken;
   }
 }
 
 void NatsLink::hang_up() {
-  if (connection_ != nullptr) natsConnection_Close(connection_);
+  pump_->hang_up();
 }
 
 NatsLink::~NatsLink() {

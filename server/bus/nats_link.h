@@ -2,11 +2,13 @@
 // another, so that a server that hangs, a refusal or a handshake without an end is seen and decided in one place.
 // (libnats' own reconnecting waits without a bound inside its lock, and ends for good after two refusals.)
 //
-// What the library gets wrong, and what is done here: a subscription given up is destroyed only when its last message
-// is known to be delivered and 30 s have passed; connecting happens on a thread of its own, which may hang; the
-// library's threads are given numbers and not pointers, so that nothing they still hold can dangle.
-// Thread: connect() from any; publish() from one, at the same time everything else from another. Calls wait at most
-// `write_deadline_ms` and what they say. Ends: the destructor hangs up, and waits at most half a second.
+// What the library gets wrong, and what is done here: one thread reads and writes (nats_pump.h); a subscription given
+// up is destroyed only when its last message is known to be delivered and 30 s have passed; connecting happens on a
+// thread of its own, which may hang; the library's threads are given numbers and not pointers, so that nothing they
+// still hold can dangle. It does not notice by itself that a server hangs: flush() does. Thread: connect() from any;
+// publish() from one, at the same time everything else from another. Nothing waits but flush(), and hang_up() half a
+// second. Memory: buffered_bytes_max and one message, to be sent. Ends: the destructor hangs up, and waits at most
+// another half second.
 #pragma once
 
 #include <atomic>
@@ -15,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/function.h"
@@ -24,6 +27,8 @@ struct __natsConnection;
 struct __natsSubscription;
 
 namespace tertulia {
+
+class NatsPump;
 
 // Files; empty: none.
 struct NatsCredentials {
@@ -42,13 +47,14 @@ class NatsLink {
   };
   using Heard = Function<void(std::string_view bytes)>;
   class Line;  // a subscription
-  enum class Sent : uint8_t { yes, too_large, broken };
+  enum class Sent : uint8_t { yes, full, too_large, broken };
   using Connected = Function<void(std::shared_ptr<NatsLink> link, bool refused, const std::string& why)>;
 
   // `done` is told the link, or null and why not (refused: the credentials), on a thread of its own. It may never be
-  // called: with some servers that hang, a handshake has no end.
-  static void connect(const NatsServer& server, const NatsCredentials& credentials, const Clock& clock,
-                      std::shared_ptr<Events> events, Connected done);
+  // called: with some servers that hang, a handshake has no end. Returns that thread, to be joined once `done` was
+  // called or to be left alone; none if there can be no thread, which `done` was told by then.
+  [[nodiscard]] static std::thread connect(const NatsServer& server, const NatsCredentials& credentials,
+                                           const Clock& clock, std::shared_ptr<Events> events, Connected done);
 
   ~NatsLink();
   NatsLink(const NatsLink&) = delete;
@@ -67,6 +73,7 @@ class NatsLink {
   void hang_up();
 
   size_t message_bytes_max() const { return message_bytes_max_; }
+  // full: what was published before has to go first; try again.
   Sent publish(const std::string& subject, std::string_view bytes);
 
  private:
@@ -79,6 +86,7 @@ class NatsLink {
   std::shared_ptr<Done> done_;
   size_t message_bytes_max_ = 0;
   __natsConnection* connection_ = nullptr;
+  const std::unique_ptr<NatsPump> pump_;
   std::list<std::unique_ptr<Line>> lines_, leaving_;
 };
 

@@ -6,6 +6,11 @@
 #include "bus/local_bus.h"
 
 namespace tertulia {
+namespace {
+
+constexpr int64_t full_pause_us = 1'000;
+
+}  // namespace
 
 NatsOutbox::NatsOutbox(std::unique_ptr<Worker> worker, const Limits& limits,
                        Function<void(const std::shared_ptr<NatsLink>&)> broken)
@@ -86,12 +91,19 @@ bool NatsOutbox::send(const std::shared_ptr<NatsLink>& link, const BusItem& item
   return encoded.left_out == 0;
 }
 
+bool NatsOutbox::is_current(const std::shared_ptr<NatsLink>& link) {
+  const std::lock_guard lock(mutex_);
+  return link_ == link;
+}
+
 bool NatsOutbox::put(const std::shared_ptr<NatsLink>& link, const std::string& subject, const std::string& message) {
-  switch (link->publish(subject, message)) {
-    case NatsLink::Sent::yes: published_.add(); return true;
-    case NatsLink::Sent::too_large: return false;
-    case NatsLink::Sent::broken: break;
+  NatsLink::Sent sent = link->publish(subject, message);
+  // A server that does not take it is given up by whoever watches the link; until then what comes fills the queue.
+  while (sent == NatsLink::Sent::full && worker_->pause_us(full_pause_us) && is_current(link)) {
+    sent = link->publish(subject, message);
   }
+  if (sent == NatsLink::Sent::yes) published_.add();
+  if (sent != NatsLink::Sent::broken) return sent == NatsLink::Sent::yes;
   {
     // Nothing more on this one: what waits is dropped, and not tried one after another against a dead line.
     const std::lock_guard lock(mutex_);

@@ -2,7 +2,7 @@
 //
 // Whoever publishes never waits. While there is no link, or more than items_max or bytes_max wait, an item is dropped
 // and counted; the others then read it from the store. Thread: any, but for the counters' writer. Memory: items_max
-// items of bytes_max together. Ends: stop(), which waits for one write at most.
+// items of bytes_max together, and what the link buffers. Ends: stop(), soon.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +43,7 @@ class NatsOutbox {
   void wake();  // under mutex_
   void drain();
   bool send(const std::shared_ptr<NatsLink>& link, const BusItem& item);
+  bool is_current(const std::shared_ptr<NatsLink>& link);
   bool put(const std::shared_ptr<NatsLink>& link, const std::string& subject, const std::string& message);
 
   // Constant after construction.

@@ -56,7 +56,11 @@ ${nodes.map(({ name, port, internalPort }) => `  server ${name} 127.0.0.1:${port
 export class Haproxy extends Program {
   /** @param {ConstructorParameters<typeof Program>[0] & {host: string, port: number, controlSocket: string}} options */
   constructor(options) {
-    super({ ...options, isReady: () => takesConnections(options.host === '0.0.0.0' ? '127.0.0.1' : options.host, options.port) });
+    const host = options.host === '0.0.0.0' ? '127.0.0.1' : options.host;
+    super({
+      ...options,
+      isReady: async () => await takesConnections(host, options.port) && this.nodes().then(() => true, () => false),
+    });
     this.host = options.host;
     this.port = options.port;
     this.controlSocket = options.controlSocket;

@@ -22,8 +22,8 @@ export class SmallDisk {
       if (ended) throw new Error(`no small disk (unshare, mount): ${said}`);
       return said.includes('mounted');
     });
-    /** Runs a command line where the disk is seen. */
-    disk.wrapper = ['nsenter', ...(isRoot ? [] : ['-U', '--preserve-credentials']), '-m', '-t', String(disk.keeper.pid), '--'];
+    /** Runs a command line where the disk is seen; with the keeper's root, which need not be that of its mounts (chroot). */
+    disk.wrapper = ['nsenter', ...(isRoot ? [] : ['-U', '--preserve-credentials']), '-m', '-r', '-t', String(disk.keeper.pid), '--'];
     /** The same directory, seen from here. */
     disk.outside = `/proc/${disk.keeper.pid}/root${disk.path}`;
     return disk;
