@@ -36,7 +36,10 @@ for (const { name, what, stored } of places) {
 
       // Now the one who speaks is alone on a node that is armed, and never comes back himself.
       await dying.kill();
+      // Until that one is known to be dead, its silence alone makes the other compare heads.
+      if (stored) await until('it is taken for dead', async () => (await other.metric('tertulia_peers')) === 0);
       await dying.start({ failpoint: `${name}:${name === 'request_read' ? 2 : 1}=kill` });
+      if (stored) await until('the other hears of it', async () => (await other.metric('tertulia_peers')) === 1);
       const speaker = await Member.connect(dying.address);
       const joined = await speaker.join(room, 'Speaker');
       const uuid = randomUUID();
