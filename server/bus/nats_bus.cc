@@ -162,7 +162,7 @@ void NatsBus::subscribe(const std::string& room, BusSubscriber& subscriber, Func
   // Who comes while the bus is away for long need not wait for it: its return is told to everybody.
   waiter.until_us = (connected_ ? now : away_since_us_) + options_.ready_wait_ms * 1000;
   if (waiter.until_us <= now) {
-    unsure_ = true;
+    entry.unsure = true;
     fire(waiter);
   } else {
     wake_timer(waiter.until_us - now);
@@ -277,7 +277,7 @@ void NatsBus::expire() {
       next_us = std::min(next_us, waiter.until_us);
       return false;
     }
-    unsure_ = true;
+    rooms_.at(waiter.room).unsure = true;  // whoever waits has not unsubscribed
     fire(waiter);
     return true;
   });
@@ -380,8 +380,8 @@ void NatsBus::linked(std::shared_ptr<NatsLink> link) {
   {
     const std::lock_guard lock(mutex_);
     connected_ = true;
-    unsure_ = true;  // told below, as after every connection
   }
+  tell_return_ = true;
   unflushed_ = true;
   settle();
 }
@@ -496,14 +496,15 @@ void NatsBus::settle() {
     return;
   }
   unflushed_ = false;
-  bool tell = false;
+  bool tell = std::exchange(tell_return_, false);
   {
     const std::lock_guard lock(mutex_);
     // The keeper alone makes lines, so each was made before the flush.
     for (const std::string& room : fresh_) {
-      if (const auto found = rooms_.find(room); found != rooms_.end()) {
-        found->second.stands = found->second.line != nullptr;
-      }
+      const auto found = rooms_.find(room);
+      if (found == rooms_.end() || found->second.line == nullptr) continue;
+      found->second.stands = true;
+      tell |= std::exchange(found->second.unsure, false);
     }
     fresh_.clear();
     std::erase_if(waiters_, [&](Waiter& waiter) {
@@ -511,7 +512,6 @@ void NatsBus::settle() {
       fire(waiter);
       return true;
     });
-    tell = std::exchange(unsure_, false);
   }
   if (tell) inlet_->tell_returned();
 }

@@ -81,6 +81,7 @@ class NatsBus final : public Bus {
     std::vector<BusSubscriber*> subscribers;
     NatsLink::Line* line = nullptr;  // of link_
     bool stands = false;             // the server has it
+    bool unsure = false;             // somebody was told ready before it was true
   };
   struct Waiter {
     std::string room;
@@ -140,7 +141,8 @@ class NatsBus final : public Bus {
   bool unflushed_ = false;
   std::vector<std::string> fresh_;  // rooms whose lines were made since the last flush
   uint64_t gaps_told_ = 0;
-  int unanswered_ = 0;  // flushes in a row
+  int unanswered_ = 0;        // flushes in a row
+  bool tell_return_ = false;  // the next time that all stands
 
   // Any thread.
   mutable std::mutex mutex_;
@@ -149,7 +151,6 @@ class NatsBus final : public Bus {
   std::unordered_set<std::string> dirty_;        // under mutex_: rooms that gained a first or lost a last subscriber
   bool kicked_ = false, timing_ = false;         // under mutex_
   bool connected_ = false;                       // under mutex_
-  bool unsure_ = false;                          // under mutex_: somebody was told ready before it was true
   int64_t away_since_us_;                        // under mutex_
   std::string trouble_;                          // under mutex_; empty: none
   SharedCounter connections_;

@@ -220,6 +220,7 @@ TEST(NatsBus, AStoppedServerIsRecoveredFromWhenItIsTheOnlyOne) {
   servers[0].stop();
   const int64_t began = now_ms();
   EXPECT_TRUE(a.join("plaza", 3'000));
+  EXPECT_GE(now_ms() - began, 900) << "the server was to be asked";
   EXPECT_LT(now_ms() - began, 2'500);
   const size_t before = a.returned();
   servers[0].go_on();

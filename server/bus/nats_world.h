@@ -116,7 +116,20 @@ class NatsProcess {
     ::waitpid(pid_, nullptr, 0);
     pid_ = 0;
   }
-  void stop() const { signal(SIGSTOP); }
+  // Until none of its threads runs.
+  void stop() const {
+    signal(SIGSTOP);
+    EXPECT_TRUE(eventually([this] {
+      for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/task")) {
+        std::ifstream file(task.path() / "stat");
+        std::string text;
+        std::getline(file, text);
+        const size_t name_end = text.rfind(") ");
+        if (name_end != std::string::npos && text[name_end + 2] != 'T') return false;
+      }
+      return true;
+    }));
+  }
   void go_on() const { signal(SIGCONT); }
   uint16_t port() const { return port_; }
   std::string address(const std::string& before = "nats://") const {
