@@ -670,7 +670,8 @@ TEST_P(LinkSuite, AReplyLostAfterTheCommitIsUnknownAndAskedAgainItIsARepeat) {
   ASSERT_FALSE(append(*far, "plaza", texts({"a"})).failure);
   const uint64_t connects = (*far)->connects();
   proxy.cut_next_reply();
-  EXPECT_EQ(append(*far, "plaza", texts({"b", "c"})).failure.trouble, Trouble::unknown);
+  const Trouble trouble = append(*far, "plaza", texts({"b", "c"})).failure.trouble;
+  EXPECT_TRUE(trouble == Trouble::unknown || (trouble == Trouble::none && under_test_->settles_lost_replies()));
   EXPECT_EQ(proxy.cuts(), 1);
   const Outcome again = append_surely(*far, "plaza", texts({"b", "c"}));
   ASSERT_FALSE(again.failure) << again.failure.reason;
@@ -686,10 +687,11 @@ TEST_P(LinkSuite, ARequestThatNeverArrivedIsDoneWhenItIsAskedAgain) {
   ASSERT_FALSE(append(*far, "plaza", texts({"a"})).failure);
   proxy.cut_next_request();
   const Trouble trouble = append(*far, "plaza", texts({"b"})).failure.trouble;
-  EXPECT_TRUE(trouble == Trouble::unknown || trouble == Trouble::not_now);
+  const bool settled = trouble == Trouble::none && under_test_->settles_lost_replies();
+  EXPECT_TRUE(trouble == Trouble::unknown || trouble == Trouble::not_now || settled);
   EXPECT_EQ(proxy.cuts(), 1);
   const Outcome again = append_surely(*far, "plaza", texts({"b"}));
-  EXPECT_TRUE(again.placed[0].added);
+  EXPECT_EQ(again.placed[0].added, !settled);
   expect_whole(*node_, "plaza", 2);
 }
 
@@ -704,8 +706,10 @@ TEST_P(LinkSuite, APutWhoseReplyIsLostIsUnknown) {
   claim.version = 1;
   claim.state = "2";
   proxy.cut_next_reply();
-  EXPECT_EQ(put_one(*far->link, claim, won, "far").trouble, Trouble::unknown);
-  EXPECT_FALSE(won);
+  const Trouble trouble = put_one(*far->link, claim, won, "far").trouble;
+  const bool settled = trouble == Trouble::none && under_test_->settles_lost_replies();
+  EXPECT_TRUE(trouble == Trouble::unknown || settled);
+  EXPECT_EQ(won, settled);
   EXPECT_EQ(proxy.cuts(), 1);
 }
 
@@ -733,7 +737,7 @@ TEST_P(LinkSuite, AStoreThatIsKilledInTheMiddleLosesNothingThatItAnsweredAndDoes
   std::vector<std::unique_ptr<Node>> nodes;
   for (int i = 0; i < 3; ++i) nodes.push_back(node("writer-" + std::to_string(i)));
   std::atomic<bool> end = false;
-  std::atomic<int> done = 0, troubles = 0;
+  std::atomic<int> done = 0, troubles = 0, writing = static_cast<int>(nodes.size());
   std::vector<std::map<std::string, Position>> told(nodes.size());
   std::vector<std::thread> writers;
   for (size_t n = 0; n < nodes.size(); ++n) {
@@ -756,23 +760,26 @@ TEST_P(LinkSuite, AStoreThatIsKilledInTheMiddleLosesNothingThatItAnsweredAndDoes
           ::usleep(10'000);
         }
         ++done;
-        if (i >= rows(3000) / 60) return;
+        if (i >= rows(3000) / 60) break;
       }
+      --writing;
     });
   }
   bool killed = false;
   for (int round = 0; round < 2; ++round) {
     const int before = done;
-    while (done < before + 4) std::this_thread::yield();
+    while (done < before + 4 && writing > 0) std::this_thread::yield();
     killed = under_test_->kill_and_restart();
     if (!killed) break;
   }
   const int before = done;
-  while (killed && done < before + 4) std::this_thread::yield();
+  while (killed && done < before + 4 && writing > 0) std::this_thread::yield();
   end = true;
   for (std::thread& writer : writers) writer.join();
   if (!killed) GTEST_SKIP() << "the server is not ours to kill";
-  EXPECT_GT(troubles, 0) << "the kills hit nobody";
+  if (!under_test_->settles_lost_replies()) {
+    EXPECT_GT(troubles, 0) << "the kills hit nobody";
+  }
   const Rows rows = whole_log(*nodes[0], "plaza");
   testing_store::expect_whole_log("plaza", rows);
   std::map<std::string, Position> there;
@@ -1063,8 +1070,12 @@ TEST_P(LinkSuite, EightProcessesThatCountInOneRecordMissNoNumber) {
   }
   EXPECT_EQ(versions.size(), static_cast<size_t>(8 * each));
   const Record end = load_one(*node_->link, "plaza", "counter");
-  EXPECT_EQ(end.version, static_cast<uint64_t>(8 * each));
-  EXPECT_EQ(std::atoi(end.state.c_str()), 8 * each);
+  if (under_test_->tells_all_winners()) {
+    EXPECT_EQ(end.version, static_cast<uint64_t>(8 * each));
+  }
+  // Every version was made from the one before it.
+  EXPECT_GE(end.version, static_cast<uint64_t>(8 * each));
+  EXPECT_EQ(std::atoi(end.state.c_str()), static_cast<int>(end.version));
 }
 
 // --- read markers ---

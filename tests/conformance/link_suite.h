@@ -57,6 +57,10 @@ class LinkUnderTest {
   virtual void restart() {}
   // An append is refused within its commit when the node's lease is gone.
   virtual bool judges_leases() const { return true; }
+  // A reply that is lost is asked for again by the link itself, so whoever called may not hear of it.
+  virtual bool settles_lost_replies() const { return false; }
+  // Whoever has won is told so even if another one has written behind him meanwhile.
+  virtual bool tells_all_winners() const { return true; }
   // A message that cannot be stored takes its whole batch back.
   virtual bool whole_batches() const { return true; }
 };

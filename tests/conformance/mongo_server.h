@@ -16,6 +16,8 @@ class MongoServer {
 
   // The URL of a database that nobody has used; it is dropped when the program ends.
   std::string new_database();
+  // 0: not known, as it is not ours.
+  int port() const { return port_; }
   // FerretDB: fewer rows, longer waits.
   bool is_ferretdb() const { return ferretdb_; }
   // Stops and continues the process (SIGSTOP, SIGCONT), kills it, starts it again on the same data and port. False: it

@@ -65,7 +65,13 @@ class MongoDatabase final : public cluster::Database {
     }
     mongoc_client_t* client = mongoc_client_pool_pop(pool_);
     if (client == nullptr) return "store: no connection to " + address() + " is free; raise maxPoolSize in the URL.";
-    std::string sentence = prepare(client);
+    // Many nodes may start at once and make the same indexes; whoever waited too long finds them made.
+    std::string sentence;
+    bool again = true;
+    for (int tries = 0; again && tries < 3; ++tries) {
+      again = false;
+      sentence = prepare(client, again);
+    }
     mongoc_client_pool_push(pool_, client);
     return sentence;
   }
@@ -132,7 +138,8 @@ class MongoDatabase final : public cluster::Database {
     return text + "See whether the user in the URL may read, write and make indexes in this database.";
   }
 
-  std::string prepare(mongoc_client_t* client) {
+  // again: the connection was lost over what is worth another try.
+  std::string prepare(mongoc_client_t* client, bool& again) {
     bson_error_t error{};
     bson_t reply;
     Document hello;
@@ -162,7 +169,10 @@ class MongoDatabase final : public cluster::Database {
              std::to_string(kSchemaVersion) + ". Start the newer program.";
     }
     if (version == kSchemaVersion) return "";
-    if (!make_indexes(client, error)) return failed(error);
+    if (!make_indexes(client, error)) {
+      again = error.domain == MONGOC_ERROR_STREAM;
+      return failed(error);
+    }
     Document schema;
     schema.text("_id", "schema").number("version", kSchemaVersion);
     mongoc_collection_t* collection = mongoc_client_get_collection(client, database_.c_str(), kSchema);

@@ -51,29 +51,38 @@ Failure VersionedRecords::judge(const std::string& node) {
 }
 
 Failure VersionedRecords::put(std::vector<Put>& puts, const std::string& node) {
-  for (Put& put : puts) put.won = false;
-  if (Failure failure = judge(node)) return failure;
-  std::vector<Record> next;
   std::vector<Key> keys;
-  for (const Put& put : puts) {
-    next.push_back(put.record);
-    ++next.back().version;
+  for (Put& put : puts) {
+    put.won = false;
     keys.emplace_back(put.record.room, put.record.name);
   }
+  if (!node.empty()) keys.emplace_back("", node);
+  std::vector<Record> now;
+  if (Failure failure = newest(keys, now)) return failure;
+  if (!node.empty() && !now.back().live) return fenced(node);
+  // What was made from another version than the newest has lost already.
+  std::vector<Record> next;
+  std::vector<size_t> of_next;
+  for (size_t i = 0; i < puts.size(); ++i) {
+    if (now[i].version != puts[i].record.version) continue;
+    next.push_back(puts[i].record);
+    ++next.back().version;
+    of_next.push_back(i);
+  }
+  if (next.empty()) return {};
   std::vector<bool> duplicate;
   if (Failure failure = collection_.insert_records(next, duplicate)) return failure;
   // The lease is read with them: at that moment it was alive, so nobody had begun to take what is its node's.
-  if (!node.empty()) keys.emplace_back("", node);
-  std::vector<Record> now;
   if (Failure failure = newest(keys, now)) return {Trouble::unknown, failure.reason};
   if (!node.empty() && !now.back().live) return fenced(node);
   std::vector<Record> won;
-  for (size_t i = 0; i < puts.size(); ++i) {
-    puts[i].won = !duplicate[i] && now[i].version == next[i].version;
+  for (size_t n = 0; n < next.size(); ++n) {
+    Put& put = puts[of_next[n]];
+    put.won = !duplicate[n] && now[of_next[n]].version == next[n].version;
 #ifdef TERTULIA_FAILPOINTS
-    puts[i].won |= (unsafe.no_read_after_insert && !duplicate[i]) || (unsafe.ack_on_duplicate && duplicate[i]);
+    put.won |= (unsafe.no_read_after_insert && !duplicate[n]) || (unsafe.ack_on_duplicate && duplicate[n]);
 #endif
-    if (puts[i].won) won.push_back(next[i]);
+    if (put.won) won.push_back(next[n]);
   }
   if (!won.empty()) collection_.tidy(won);
   return {};

@@ -56,7 +56,7 @@ TEST_F(VersionedRecordsTest, WhoSleptOverManyVersionsInsertsAndHasNotWon) {
   // Between its sleep and its insert the number is used and deleted.
   int steps = 0;
   two_.collection.hook = [&] {
-    if (++steps != 1) return;
+    if (++steps != 2) return;
     for (uint64_t version = 1; version < 5; ++version) ASSERT_TRUE(one_.put(claim("ana", version, "first")));
   };
   const size_t before = documents_.majority().records.size();
@@ -72,7 +72,7 @@ TEST_F(VersionedRecordsTest, ANodeDeclaredDeadBetweenInsertAndReadHasGainedNothi
   ASSERT_TRUE(one_.put({"", "node", 0, true, "", {}, ""}));
   int steps = 0;
   two_.collection.hook = [&] {
-    if (++steps == 3) {  // lease, insert, read
+    if (++steps == 3) {  // read, insert, read
       ASSERT_TRUE(one_.put({"", "node", 1, false, "", {}, ""}));
     }
   };
