@@ -22,17 +22,21 @@ size_t Health::join() {
   return links_.size() - 1;
 }
 
-void Health::note(size_t link, const Failure& failure, bool reconnected) {
+void Health::note(size_t link, const Failure& failure, uint64_t connects) {
   const bool failed = failure.trouble == Trouble::not_now || failure.trouble == Trouble::unknown;
-  // Before anybody looks at what this call has read.
-  if (reconnected) proven_.forget_all();
   const int64_t now_us = clock_.now_us();
-  bool began = false, ended = false, tell = false;
+  bool began = false, ended = false, tell = false, again = false;
   Executor* executor = nullptr;
   {
     std::lock_guard lock(mutex_);
     Seen& seen = links_[link];
-    seen.to_be_told |= reconnected;
+    const uint64_t connects_before = std::exchange(seen.connects, connects);
+    again = connects_before != 0 && connects != connects_before;
+    // Before anybody looks at what this call has read. (Proven has a lock of its own, and calls nobody.)
+    if (connects != connects_before && std::exchange(connected_, true)) {
+      proven_.forget_all();
+      seen.to_be_told = true;
+    }
     if (failed) {
       began = !std::exchange(seen.failing, true);
       if (began) seen.failing_since_us = now_us;
@@ -47,18 +51,17 @@ void Health::note(size_t link, const Failure& failure, bool reconnected) {
     executor = executor_;
   }
   // A connection that was lost and made again between two calls is an error and its end in one.
-  const bool unseen = reconnected && !began && !ended && !failed;
+  const bool unseen = again && !began && !ended && !failed;
   if (began || unseen) metrics_.io_errors.fetch_add(1, std::memory_order_relaxed);
   if (ended || unseen) metrics_.reopens.fetch_add(1, std::memory_order_relaxed);
   if (options_.log != nullptr && began) {
-    options_.log->limited(LogLevel::warn, 2, "store", "the database does not do what it should",
+    options_.log->limited(LogLevel::warn, 2, "store", "the database is in trouble",
                           {{"reason", failure.reason}, {"address", address_}});
   }
-  if (!tell) return;
-  if (options_.log != nullptr) {
-    options_.log->limited(LogLevel::info, 2, "store", "the database is back", {{"address", address_}});
+  if (options_.log != nullptr && (ended || unseen)) {
+    options_.log->limited(LogLevel::info, 2, "store", "the database answers again", {{"address", address_}});
   }
-  tell_returned(executor);
+  if (tell) tell_returned(executor);
 }
 
 void Health::tell_returned(Executor* executor) const {

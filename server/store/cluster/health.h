@@ -1,8 +1,8 @@
 // Whether the database answers, as seen by all who talk to it: one word for the operator, the metrics and the shards.
 //
-// Every link of a store is looked at through watched_database.h. When one has been connected anew, or an outage is
-// over, another server may be answering: what was proven is forgotten, and the watcher is told to compare what the
-// shards hold with the store's heads.
+// Every link of a store is looked at through watched_database.h. When one has connected, or an outage is over, another
+// server may be answering than those that the others are connected to: what was proven is forgotten, and the watcher is
+// told to compare what the shards hold with the store's heads. Only the first connection of all is no such event.
 // Thread: any. Memory: a sentence a link. Ends: with its store, after the links.
 #pragma once
 
@@ -27,8 +27,8 @@ class Health {
 
   // A link more; its number.
   size_t join();
-  // A link's call has ended. `reconnected`: on another connection than the call before.
-  void note(size_t link, const Failure& failure, bool reconnected);
+  // A link's call has ended, and the link has connected so often.
+  void note(size_t link, const Failure& failure, uint64_t connects);
   // What is wrong just now, in a sentence; empty: nothing.
   std::string trouble() const;
   // As Store::watch().
@@ -36,6 +36,7 @@ class Health {
 
  private:
   struct Seen {
+    uint64_t connects = 0;
     bool failing = false;
     bool to_be_told = false;  // that it has returned, at its next success
     int64_t failing_since_us = 0, failed_us = 0;
@@ -59,6 +60,7 @@ class Health {
   Executor* executor_ = nullptr;  // under mutex_
   std::vector<Seen> links_;       // under mutex_
   int64_t answered_us_ = -1;      // under mutex_; when any link had an answer last
+  bool connected_ = false;        // under mutex_; some link has been
 };
 
 }  // namespace tertulia::cluster

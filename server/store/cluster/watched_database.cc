@@ -56,16 +56,13 @@ class WatchedLink final : public Link {
 
  private:
   Failure seen(Failure failure) {
-    const uint64_t connects = link_->connects();
-    const uint64_t before = std::exchange(connects_, connects);
-    health_.note(number_, failure, before != 0 && before != connects);
+    health_.note(number_, failure, link_->connects());
     return failure;
   }
 
   const std::unique_ptr<Link> link_;
   Health& health_;
   const size_t number_;
-  uint64_t connects_ = 0;  // after the last call; 0: not yet
 };
 
 }  // namespace
