@@ -14,6 +14,18 @@ constexpr size_t reads_max = 64;  // in a row
 
 }  // namespace
 
+// Is he there by no other name? Whoever has claimed one of these again since they ended was told that he has joined, so
+// they do not count. False: the database could not be asked.
+bool Roster::Work::is_gone(const Ask& ask, bool& gone) {
+  std::vector<Record> others;
+  if (!others_of(ask.key, "", others)) return false;
+  gone = std::all_of(others.begin(), others.end(), [&](const Record& record) {
+    return std::any_of(ask.parts.begin(), ask.parts.end(),
+                       [&](const Ask::Part& part) { return part.name.folded == record.name; });
+  });
+  return true;
+}
+
 // False: it stays open.
 bool Roster::Work::finish(Ask& ask, Round& round) {
   switch (ask.kind) {
@@ -32,7 +44,26 @@ bool Roster::Work::finish(Ask& ask, Round& round) {
   return true;
 }
 
+// False: the database could not be asked whether they are there by another name.
+bool Roster::Work::tell_robbed(Ask& ask, Round& round) {
+  for (; !ask.robbed.empty(); ask.robbed.pop_back()) {
+    const auto& [user, shown] = ask.robbed.back();
+    std::vector<Record> others;
+    if (!others_of({ask.key.first, user}, ask.name.folded, others)) return false;
+    if (!others.empty()) continue;
+    tell([room = ask.key.first, user = user, shown = shown, left = count(ask.key.first, round)](StoreWatcher& watcher) {
+      watcher.departed(room, user, shown, left);
+    });
+  }
+  return true;
+}
+
 bool Roster::Work::finish_claim(Ask& ask, Round& round) {
+  auto decide_again = [&] {
+    for (Ask::Part& part : ask.parts) part.done = false;
+    return false;
+  };
+  if (!tell_robbed(ask, round)) return decide_again();
   ClaimResult result;
   const std::string& room = ask.key.first;
   const Outcome outcome = ask.parts.empty() ? Outcome{.granted = true} : ask.parts.front().outcome;
@@ -50,23 +81,9 @@ bool Roster::Work::finish_claim(Ask& ask, Round& round) {
     return true;
   }
   result.members_count = std::max<uint64_t>(1, count(room, round));
-  if (!outcome.robbed_user.empty()) {
-    std::vector<Record> others;
-    if (others_of({room, outcome.robbed_user}, ask.name.folded, others) && others.empty()) {
-      tell([room, outcome, left = result.members_count](StoreWatcher& watcher) {
-        watcher.departed(room, outcome.robbed_user, outcome.robbed_shown, left);
-      });
-    }
-  }
   // It stands in the store; but it counts only if this node was alive all the time, judged after all else. If it was
   // not, the ask is decided again when the lease holds, and `began` is remembered.
-  if (!may_work() || reclaiming_) {
-    for (Ask::Part& part : ask.parts) {
-      part.done = false;
-      part.outcome = {};
-    }
-    return false;
-  }
+  if (!may_work() || reclaiming_) return decide_again();
   members_.came(ask.key, ask.name);
   result.status = ClaimResult::Status::granted;
   result.first = ask.began;
@@ -82,9 +99,7 @@ bool Roster::Work::finish_leave(Ask& ask, Round& round) {
     ended = ended || part.outcome.ended;
   }
   if (ended) {
-    std::vector<Record> others;
-    if (!others_of(ask.key, "", others)) return false;
-    result.left = others.empty();
+    if (!is_gone(ask, result.left)) return false;
   }
   const int64_t now_us = clock_.now_us();
   for (const Ask::Part& part : ask.parts) {
@@ -108,9 +123,7 @@ bool Roster::Work::finish_expire(Ask& ask, Round& round) {
   bool ended = false;
   for (const Ask::Part& part : ask.parts) ended = ended || part.outcome.ended;
   if (ended) {
-    std::vector<Record> others;
-    if (!others_of(ask.key, "", others)) return false;
-    result.left = others.empty();
+    if (!is_gone(ask, result.left)) return false;
   }
   for (const Ask::Part& part : ask.parts) {
     if (part.outcome.ended) members_.ended(ask.key, part.name, clock_.now_us());
@@ -130,6 +143,7 @@ bool Roster::Work::finish_expire(Ask& ask, Round& round) {
 }
 
 bool Roster::Work::finish_reclaim(Ask& ask, Round& round) {
+  if (!tell_robbed(ask, round)) return false;
   if (ask.parts.front().outcome.granted) {
     if (ask.began) {
       tell([key = ask.key, shown = ask.name.shown, here = count(ask.key.first, round)](StoreWatcher& watcher) {

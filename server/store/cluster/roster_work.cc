@@ -12,7 +12,7 @@ namespace {
 constexpr size_t batch_max = 256;    // asks in one load and one put
 constexpr size_t search_max = 2048;  // asks looked through for them
 constexpr int rounds_max = 32;       // then others get their turn
-constexpr size_t tried_max = 8;
+constexpr size_t tried_max = 64;     // undecided writes of one ask; there is one for each tick at most
 
 }  // namespace
 
@@ -150,7 +150,7 @@ void Roster::Work::take_incoming() {
 void Roster::Work::refuse_claims() {
   std::deque<Ask> kept;
   for (Ask& ask : asks_) {
-    const bool may_stand = !ask.parts.empty() && !ask.parts.front().tried.empty();
+    const bool may_stand = ask.settled || (!ask.parts.empty() && !ask.parts.front().tried.empty());
     if (ask.kind == Ask::Kind::claim && !may_stand) {
       answer(*ask.executor, std::move(ask.claimed), ClaimResult{});
     } else {
@@ -174,7 +174,7 @@ std::deque<Ask> Roster::Work::take_batch(std::deque<Ask>& from) const {
 
 // What this node alone knows of it.
 void Roster::Work::begin(Ask& ask) {
-  const bool tried = !ask.parts.empty() && !ask.parts.front().tried.empty();
+  const bool tried = ask.settled || (!ask.parts.empty() && !ask.parts.front().tried.empty());
   if (ask.begun && (ask.kind != Ask::Kind::claim || tried)) return;
   ask.begun = true;
   ask.parts.clear();
@@ -214,6 +214,8 @@ bool Roster::Work::work(std::deque<Ask>& from) {
     if (rounds > 0) keep_alive();
     Round round;
     well = may_work() && decide(open, round);
+    // Lost, and yet nothing else stands: what won is not proven yet. Trying again at once would not help.
+    if (round.stuck && !open.empty()) well = false;
   }
   for (; !open.empty(); open.pop_back()) from.push_front(std::move(open.back()));
   return well;
@@ -305,17 +307,21 @@ bool Roster::Work::evaluate(Ask& ask, Ask::Part& part, Working& working, Round& 
   part.outcome = {};
   if (!working.readable) return true;
   const bool claims = ask.kind == Ask::Kind::claim || ask.kind == Ask::Kind::reclaim;
-  for (const auto& [mark, outcome] : part.tried) {
-    if (!has_mark(working.state, mark)) continue;
+  for (auto tried = part.tried.begin(); tried != part.tried.end(); ++tried) {
+    if (!has_mark(working.state, tried->first)) continue;
     round.by_reading = true;
     if (!claims) {
-      part.outcome = outcome;
+      part.outcome = tried->second;
       part.done = true;
       return true;
     }
     // It stood, under whatever name this node had; whether it stands still is decided below.
-    ask.began = ask.began || outcome.began;
+    ask.stood(tried->second);
+    part.tried.erase(tried);
+    ask.settled = true;
+    break;
   }
+  if (!part.tried.empty() && part.tried_from == working.record.version) round.stuck = true;
   ClaimState state = working.state;
   bool changed = false;
   switch (ask.kind) {
@@ -411,6 +417,7 @@ bool Roster::Work::put(std::deque<Ask>& open, Round& round) {
     for (Ask::Part& part : ask.parts) {
       if (part.done || !part.evaluated || !part.changes) continue;
       part.tried.emplace_back(part.rests_on, part.outcome);
+      part.tried_from = round.records.at({ask.key.first, part.name.folded}).record.version;
       if (part.tried.size() > tried_max) part.tried.erase(part.tried.begin());
     }
   }
@@ -473,7 +480,11 @@ void Roster::Work::conclude(std::deque<Ask>& open, const std::vector<Put>& puts,
     for (Ask::Part& part : ask.parts) {
       if (part.done || !part.evaluated) continue;
       part.done = part.rests_on.empty() || round.records.at({ask.key.first, part.name.folded}).stood;
-      if (part.done) ask.began = ask.began || part.outcome.began;
+      if (part.done && part.changes) {
+        ask.stood(part.outcome);
+        part.tried.clear();
+        ask.settled = true;
+      }
     }
   }
 }

@@ -38,6 +38,7 @@ struct Outcome {
   std::string robbed_user, robbed_shown;
 };
 
+// What is asked for, and how far it is.
 struct Ask {
   enum class Kind : uint8_t {
     claim,
@@ -50,6 +51,7 @@ struct Ask {
   struct Part {
     HeldName name;
     std::vector<std::pair<std::string, Outcome>> tried;  // by the mark of its write
+    uint64_t tried_from = 0;                             // the version that the last was made from
     Outcome outcome;
     bool done = false;
     bool evaluated = false;  // in this round
@@ -65,8 +67,15 @@ struct Ask {
 
   std::vector<Part> parts;
   bool begun = false;
-  bool fast = false;  // nothing of the store changes
+  bool settled = false;  // of claims: a write of it has stood
+  // Of claims: what writes of it that stood have done, though what became of it may be decided by a later one.
   bool began = false;
+  std::vector<std::pair<std::string, std::string>> robbed;  // users, and their names as shown
+
+  void stood(const Outcome& outcome) {
+    began = began || outcome.began;
+    if (!outcome.robbed_user.empty()) robbed.emplace_back(outcome.robbed_user, outcome.robbed_shown);
+  }
 
   Executor* executor = nullptr;  // none: nobody asks
   Callback<ClaimResult> claimed;
@@ -113,6 +122,7 @@ class Roster::Work {
     std::map<RecordKey, Working> records;
     std::map<std::string, uint64_t> counts_before, counts;  // by room; of live claims
     bool by_reading = false;                                // something rests on what was read alone
+    bool stuck = false;                                     // something was put already, and the record is as before
   };
   struct Dead {
     int64_t seen_us = 0;
@@ -162,11 +172,13 @@ class Roster::Work {
 
   // roster_finish.cc: answers.
   bool finish(Ask& ask, Round& round);
+  bool tell_robbed(Ask& ask, Round& round);
   bool finish_claim(Ask& ask, Round& round);
   bool finish_leave(Ask& ask, Round& round);
   bool finish_expire(Ask& ask, Round& round);
   bool finish_reclaim(Ask& ask, Round& round);
   bool others_of(const LocalMembers::Key& key, const std::string& but, std::vector<Record>& others);
+  bool is_gone(const Ask& ask, bool& gone);
   uint64_t count(const std::string& room, Round& round);
   template <class Tell>
   void tell(Tell tell);
