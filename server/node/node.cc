@@ -95,6 +95,13 @@ void Node::departed(const std::string& room, const std::string& user_id, const s
       BusItem{room, Signal{Signal::Kind::left, user_id, user_name, 0, members_count, false}}));
 }
 
+// Existing clients, who never hear that anybody left, need not be told either.
+void Node::arrived(const std::string& room, const std::string& user_id, const std::string& user_name,
+                   uint64_t members_count) {
+  context_.bus.publish(std::make_shared<BusItem>(
+      BusItem{room, Signal{Signal::Kind::joined, user_id, user_name, 0, members_count, true}}));
+}
+
 void Node::name_lost(const std::string& room, const std::string& name_folded, const std::string& user_id) {
   names_lost_.add();
   on_all([room, name_folded, user_id](Shard& shard) { shard.name_lost(room, name_folded, user_id); });

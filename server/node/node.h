@@ -55,6 +55,8 @@ class Node final : private StoreWatcher, private BusWatcher {
   void store_returned() override;
   void departed(const std::string& room, const std::string& user_id, const std::string& user_name,
                 uint64_t members_count) override;
+  void arrived(const std::string& room, const std::string& user_id, const std::string& user_name,
+               uint64_t members_count) override;
   void name_lost(const std::string& room, const std::string& name_folded, const std::string& user_id) override;
   void bus_heard(const std::string& node) override;
   void bus_returned() override;

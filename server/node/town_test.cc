@@ -368,6 +368,14 @@ TEST(Town, WhoDepartedWithHisNodeIsSaidToHaveLeftOnEveryNode) {
   EXPECT_THAT(gists(t.bea->take()), ElementsAre("userLeft"));
 }
 
+TEST(Town, WhoWasSaidToHaveLeftAndIsThereAfterAllIsSaidToHaveComeOnEveryNode) {
+  Talk t(1);
+  t.places[0].store->watcher->arrived("plaza", "~cid", "Cid", 3);
+  t.run();
+  EXPECT_THAT(gists(t.ana->take()), ElementsAre("userJoined"));
+  EXPECT_THAT(gists(t.bea->take()), ElementsAre("userJoined"));
+}
+
 TEST(Town, ANameThatWasLostClosesItsSessionsAndNobodyElses) {
   Talk t(1);
   const auto cid = t.connect(Dialect::classic, 0), elsewhere = t.connect(Dialect::v2, 0);
