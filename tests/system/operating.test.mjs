@@ -1,7 +1,7 @@
 // What an operator does: starts, stops, drains, reloads, copies and watches a node.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -208,6 +208,11 @@ test('the metrics that scripts rely on are there and true', async () => {
   });
 });
 
+// A killed one cannot tidy up, and what is left bears the number of a process to come.
+test('a server that is killed leaves nothing in shared memory', async () => {
+  await withServer(async (server) => assert.equal(existsSync(`/dev/shm/mongoc-${server.pid}`), false));
+});
+
 test('a log that is not read at a terminal is JSON, a line an event', async () => {
   const server = await Server.start();
   try {
@@ -215,8 +220,9 @@ test('a log that is not read at a terminal is JSON, a line an event', async () =
     const lines = server.log.split('\n').filter((line) => line !== '' && !line.startsWith('---') && !line.startsWith('Tertulia '));
     assert.ok(lines.length >= 3, server.log);
     for (const line of lines) {
-      const { time, level, part, event } = JSON.parse(line);
-      assert.ok(time && level && part && event, line);
+      let said = {};
+      try { said = JSON.parse(line); } catch { assert.fail(`not JSON: ${line}`); }
+      assert.ok(said.time && said.level && said.part && said.event, line);
     }
     assert.match(server.log, new RegExp(`^Tertulia serves on http://127.0.0.1:${server.port}/$`, 'm'));
   } finally {

@@ -1,6 +1,8 @@
 #include "store/mongo/mongo_database.h"
 
 #include <mongoc/mongoc.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <mutex>
@@ -20,6 +22,11 @@ constexpr int64_t kMajorityMs = 4'000;  // so that the server answers before the
 constexpr int32_t kHeartbeatMs = 2'000;
 constexpr unsigned kMarks = 16;
 constexpr int kWireVersionMin = 9;  // MongoDB 4.4: keys of any length
+
+// As soon as it is loaded, thus with any store, the library lays its counters into shared memory under the process's
+// number. A process that is killed would leave them there for ever, and the next one of that number would print a
+// warning about it before main, in no format of ours. Nobody reads them: the name goes at once.
+const int counters_unlinked = [] { return ::shm_unlink(("/mongoc-" + std::to_string(::getpid())).c_str()); }();
 
 void initialize() {
   static std::once_flag once;
