@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "store/answer.h"
 
 namespace tertulia {
@@ -104,7 +105,10 @@ void ClusterStore::read(std::string room, Position after, size_t limit, size_t b
                         Callback<Rows> done) {
   post_rows(std::move(room), false, executor, std::move(done),
             [after, limit, bytes_max](cluster::Link& link, const std::string& in, Rows& rows) {
-              return link.read(in, after, limit, bytes_max, rows);
+              cluster::Failure failure = link.read(in, after, limit, bytes_max, rows);
+              if (!failure && !rows.rows.empty() && rows.rows.front().before() != after)
+                failure = {cluster::Trouble::not_now, "the database has shown rows that do not continue what is held"};
+              return failure;
             });
 }
 
@@ -129,7 +133,7 @@ void ClusterStore::find(std::string room, std::string uuid, Executor& executor, 
 }
 
 void ClusterStore::confirm(std::string room, Position position, Executor& executor, Callback<Rows> done) {
-  post_rows(std::move(room), true, executor, std::move(done),
+  post_rows(std::move(room), !FAILPOINT("unsafe_confirm_without_mark"), executor, std::move(done),
             [position](cluster::Link& link, const std::string& in, Rows& rows) {
               return link.read(in, position, 1, 1, rows);
             });
