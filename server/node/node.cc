@@ -4,6 +4,7 @@
 #include <atomic>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "protocol/base64url.h"
 
 namespace tertulia {
@@ -75,6 +76,7 @@ void Node::note_lease(const std::string& lease, size_t peers_count) {
 }
 
 void Node::store_returned() {
+  if (FAILPOINT("unsafe_trust_the_returned_store")) return;
   watch_.returned();
   watch_step();
 }

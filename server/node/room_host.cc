@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/failpoint.h"
 #include "base/limits.h"
 #include "node/room_later.h"
 #include "node/shard.h"
@@ -76,6 +77,12 @@ void RoomHost::when_open(Function<void(bool)> then) {
   // Subscribe before reading the head: seen twice is dropped by its sequence; the other order loses what comes between.
   if (subscribed_) {
     open_log();
+  } else if (FAILPOINT("unsafe_read_before_subscribing")) {
+    subscribed_ = true;
+    open_log();
+    shard_.timers().after(50'000, later([](RoomHost& host) {
+                            host.shard_.context().bus.subscribe(host.room_name(), host.shard_, [] {});
+                          }));
   } else {
     subscribed_ = true;
     shard_.context().bus.subscribe(room_name(), shard_, later([](RoomHost& host) { host.open_log(); }));
@@ -461,7 +468,8 @@ void RoomHost::drop_last_page() {
 void RoomHost::tick() {
   const int64_t now = shard_.now_us();
   while (!pages_.empty() && now - pages_.back().read_us > page_kept_us) drop_last_page();
-  if (appended_us_ != 0 && now - appended_us_ < announce_for_us && log_.is_open())
+  if (appended_us_ != 0 && now - appended_us_ < announce_for_us && log_.is_open() &&
+      !FAILPOINT("unsafe_announce_nothing"))
     shard_.context().bus.publish(std::make_shared<BusItem>(BusItem{room_name(), log_.head()}), shard_);
   if (std::exchange(list_changed_, false)) {
     Waiting waiting;

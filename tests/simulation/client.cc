@@ -243,9 +243,11 @@ void Client::on_message(std::string_view text) {
   message.sent_at_ms = number_behind(text, R"("sentAt":)");
   const bool own = message.uuid.starts_with(settings_.who + "-");
   oracle_.shown(settings_.who, room->name, *position);
-  if (room->held && position->sequence <= room->held->sequence && own && settings_.dialect == Dialect::classic &&
-      !oracle_.taken_back(room->name, *room->held)) {
-    ack(*room, message.uuid, *position);  // a repeat is acked where it can be heard
+  const bool seen = room->held && position->sequence <= room->held->sequence;
+  if (settings_.dialect == Dialect::classic && own &&
+      (!room->joined || (seen && !oracle_.taken_back(room->name, *room->held)))) {
+    // A repeat is acked where it can be heard, and so is what a former member sends.
+    ack(*room, message.uuid, *position);
     return;
   }
   trace_.say(settings_.who, "sees", room->name, *position, message.uuid);
@@ -353,8 +355,20 @@ void Client::asks_members(size_t index) {
               std::to_string(members_request_) + "}");
 }
 
+bool Client::member_of(const std::string& room) const {
+  for (const Room& each : rooms_)
+    if (each.name == room) return wire_ && each.joined;
+  return false;
+}
+
+std::optional<Position> Client::held_of(const std::string& room) const {
+  for (const Room& each : rooms_)
+    if (each.name == room) return each.held;
+  return std::nullopt;
+}
+
 bool Client::settled() const {
-  if (!wire_) return false;
+  if (!wire_ || wire_->ended()) return false;
   for (const Room& room : rooms_)
     if (!room.joined || !room.outbox.empty()) return false;
   return true;

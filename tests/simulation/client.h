@@ -56,6 +56,8 @@ class Client final : public WireClient {
   // Joined everywhere, everything acked.
   bool settled() const;
   std::optional<Position> held(size_t room) const { return rooms_[room].held; }
+  bool member_of(const std::string& room) const;
+  std::optional<Position> held_of(const std::string& room) const;
   const std::string& user_id() const { return user_id_; }
   const std::string& name() const { return name_; }
   // The room that an answer sent now is about, if it is a join's; null: it is none.

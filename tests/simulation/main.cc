@@ -2,6 +2,7 @@
 //
 //   simulation                      2,000 seeds from the first (50,000 with TERTULIA_TEST_LONG=1)
 //   simulation FIRST COUNT          these
+//   simulation --planted            promises broken on purpose: each must be found (most need a build with failpoints)
 //   simulation --seed N             one, told line by line as it happens, with the logs of its nodes
 //
 // A seed that finds a fault is told with what happened in it, and how to repeat it. The first seeds are run twice, and
@@ -11,6 +12,7 @@
 #include <cstring>
 #include <string>
 
+#include "planted.h"
 #include "world.h"
 
 using tertulia::simulation::World;
@@ -47,6 +49,7 @@ int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   if (argc == 3 && std::strcmp(argv[1], "--seed") == 0)
     return World(std::strtoull(argv[2], nullptr, 10), false, true).run().faults == 0 ? 0 : 1;
+  if (argc == 2 && std::strcmp(argv[1], "--planted") == 0) return tertulia::simulation::run_planted();
   const bool is_long = std::getenv("TERTULIA_TEST_LONG") != nullptr;
   const uint64_t first = argc == 3 ? std::strtoull(argv[1], nullptr, 10) : 1;
   const uint64_t count = argc == 3 ? std::strtoull(argv[2], nullptr, 10) : is_long ? 50'000 : 2'000;

@@ -35,6 +35,8 @@ class Wire : public std::enable_shared_from_this<Wire> {
   void close(uint16_t code);
   // Without a word. `told`: the other end hears of it; else it must find out by itself.
   void cut(bool told);
+  // Nobody is at the other end, whether the client knows it or not.
+  bool ended() const { return ended_; }
   // Reads nothing for so long.
   void stall(int64_t us);
 

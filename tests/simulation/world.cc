@@ -22,7 +22,7 @@ namespace {
 
 constexpr int64_t second_us = 1'000'000;
 // Everybody must have arrived so long after the faults have ended: leases and graces run out, back-offs too.
-constexpr int64_t heal_us = 15 * second_us;
+constexpr int64_t heal_us = 20 * second_us;
 constexpr uint64_t steps_max = 3'000'000;
 
 std::string user_key(Chance& chance) {
@@ -50,19 +50,24 @@ struct World::Server {
   std::vector<std::weak_ptr<Wire>> wires;
 };
 
-World::World(uint64_t seed, bool keep_trace, bool print)
+World::World(uint64_t seed, bool keep_trace, bool print, Break broken, uint32_t kinds)
     : seed_(seed), scheduler_(seed * 2 + 1), trace_(scheduler_, keep_trace, print), net_(scheduler_) {
   Chance& chance = scheduler_.chance;
   kinds_ = static_cast<uint32_t>(chance.draw());
   if (chance.one_in(20)) kinds_ = 0;                     // a fine day
   if (!chance.one_in(4)) kinds_ &= ~uint32_t{restores};  // else little else would ever be judged
-  database_ = std::make_shared<ModelServers>(ModelServers::Traits{!chance.one_in(3), true});
+  if (kinds != 0) kinds_ = kinds & ~uint32_t{fine_day};
+  ModelServers::Traits traits;
+  traits.reads_need_mark = !chance.one_in(3);
+  if (broken != nullptr) broken(traits);
+  database_ = std::make_shared<ModelServers>(traits);
   own_oracle_ = std::make_unique<Oracle>(database_, trace_);
   oracle_ = own_oracle_.get();
   database_->on_row([this](const std::string& room, const Row& row) {
     trace_.say("row", room, row.position(), row.message.uuid);
     ++result_.messages;
     oracle_->committed(room, row);
+    if (kinds_ == 0) expect_everywhere(room, row.sequence);
   });
   database_->on_record([this](const cluster::Record& record, bool deposed) {
     if (record.room.empty() && record.live && record.version > 1) return;  // a renewal
@@ -211,6 +216,19 @@ ModelFault World::step_of(Server& server, const ModelStep& step) {
   return fault;
 }
 
+// On a day without faults whoever is a member sees a message soon, without a question to the store.
+void World::expect_everywhere(const std::string& room, Sequence sequence) {
+  for (const auto& client : clients_) {
+    if (!client->member_of(room)) continue;
+    scheduler_.after(500'000, [this, client = client.get(), room, sequence] {
+      if (!client->member_of(room)) return;
+      const std::optional<Position> held = client->held_of(room);
+      if (!held || held->sequence < sequence)
+        oracle_->fault("not seen though nothing failed:", client->settings().who, room, sequence);
+    });
+  }
+}
+
 // --- what happens ---
 
 void World::plan() {
@@ -233,6 +251,7 @@ void World::plan() {
     settings.name = may(rivals) && chance.one_in(2) ? "rival" : "name" + std::to_string(i);
     settings.dialect = chance.one_in(4) ? Dialect::classic : Dialect::v2;
     settings.user_key = user_key(chance);
+    if (chance.one_in(3)) settings.silent_us = 7 * second_us;
     settings.rooms = rooms_;
     if (settings.dialect == Dialect::classic || chance.one_in(3))
       settings.rooms = {rooms_[chance.draw() % rooms_.size()]};
@@ -271,7 +290,7 @@ void World::befall() {
     case pauses:
       if (!server->process->alive) break;
       trace_.say("node", index, "is paused");
-      scheduler_.pause(server->process, chance.between(200'000, 3'500'000));
+      scheduler_.pause(server->process, chance.between(200'000, chance.one_in(2) ? 6'000'000 : 2'000'000));
       ++result_.pauses;
       break;
     case store_cuts:
@@ -319,6 +338,7 @@ void World::befall() {
                  "unproven:", database_->commits() - database_->proven_commits(), "keeps", keep);
       ++result_.failovers;
       database_->failover(deposed, keep);
+      deposed_ = deposed_ || deposed;
       if (deposed) {
         scheduler_.after(chance.between(100'000, 2'500'000), [this] {
           trace_.say("the old primary is gone");
@@ -364,7 +384,7 @@ void World::heal() {
   net_.deaf.clear();
   while (database_->land_one()) {
   }
-  database_->cut();
+  if (deposed_) database_->cut();
   for (const std::shared_ptr<Server>& server : servers_) {
     scheduler_.resume(server->process);
     if (!server->process->alive) continue;

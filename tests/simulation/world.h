@@ -36,12 +36,6 @@ struct WorldResult {
 
 class World final : private Doors {
  public:
-  World(uint64_t seed, bool keep_trace, bool print);
-  ~World();
-  WorldResult run();
-
- private:
-  struct Server;
   enum Kind : uint32_t {
     kills = 1,
     pauses = 2,
@@ -58,7 +52,17 @@ class World final : private Doors {
     rivals = 4096,
     small_windows = 8192,
     deposed_lives = 16384,
+    fine_day = 1U << 31,
   };
+  // What is broken on purpose.
+  using Break = void (*)(cluster::ModelServers::Traits&);
+  // `kinds`: faults that may happen, whatever the seed says; 0: as the seed says.
+  World(uint64_t seed, bool keep_trace, bool print, Break broken = nullptr, uint32_t kinds = 0);
+  ~World();
+  WorldResult run();
+
+ private:
+  struct Server;
   bool may(Kind kind) const { return (kinds_ & kind) != 0; }
 
   std::shared_ptr<Wire> connect(WireClient& client, Dialect dialect, const std::string& who) override;
@@ -72,6 +76,7 @@ class World final : private Doors {
   void befall();
   void heal();
   bool all_well() const;
+  void expect_everywhere(const std::string& room, Sequence sequence);
   void judge();
 
   const uint64_t seed_;
@@ -83,7 +88,7 @@ class World final : private Doors {
   BusNet net_;
   uint32_t kinds_ = 0;
   int64_t call_fault_permille_ = 0;
-  bool slow_ = false, healing_ = false;
+  bool slow_ = false, healing_ = false, deposed_ = false;
   int64_t faults_end_us_ = 0;
   size_t nodes_count_ = 0, shards_count_ = 1;
   Options options_;

@@ -234,7 +234,9 @@ class ModelLink final : public Link {
                      Rows& rows) override;
   Failure find(const std::string& room, const std::string& uuid, Rows& rows) override;
   Failure heads(const std::vector<std::string>& rooms, std::vector<Position>& heads) override;
-  bool reads_need_mark() const override { return servers_->traits_.reads_need_mark; }
+  bool reads_need_mark() const override {
+    return servers_->traits_.reads_need_mark && !servers_->traits_.unsafe_needs_no_mark;
+  }
   Failure mark() override;
   Failure write_markers(const std::map<std::pair<std::string, std::string>, Sequence>& markers) override;
   Failure read_markers(const std::string& room, const std::vector<std::string>& users,
@@ -354,7 +356,8 @@ Failure ModelLink::call(ModelCall kind, std::string_view room, Act act, MakeLate
     } else {
       Deed deed{fault != ModelFault::warning, fault == ModelFault::lost_half, false};
       failure = act(*primary_, deed);
-      if (!failure && deed.committed && (!deed.clean || primary_->deposed))
+      if (!failure && deed.committed && (!deed.clean || primary_->deposed) &&
+          !servers_->traits_.unsafe_warning_is_success)
         failure = {Trouble::unknown, "model: committed with a warning"};
     }
   }
@@ -384,7 +387,7 @@ Failure ModelLink::append_to(ModelServers& servers, Primary& primary, const std:
     for (const Message* message : batch->messages) {
       Placed& placed = batch->placed.emplace_back();
       const auto found = log.by_uuid.find(message->uuid);
-      if (found != log.by_uuid.end()) {
+      if (found != log.by_uuid.end() && !servers.traits_.unsafe_forgets_uuids) {
         placed.row = *log.rows[found->second - 1];
         repeats_unproven |= found->second > primary.majority.log(batch->room).rows.size();
         continue;
@@ -416,6 +419,10 @@ Failure ModelLink::append(const std::vector<RoomBatch*>& rooms, const std::strin
       ModelCall::append, rooms.empty() ? "" : std::string_view(rooms.front()->room),
       [&](Primary& primary, Deed& deed) {
         read_on_ = connects_;
+        if (servers_->traits_.unsafe_answers_before_commit) {
+          Primary only_sent = primary;
+          return append_to(*servers_, only_sent, rooms, node, deed);
+        }
         return append_to(*servers_, primary, rooms, node, deed);
       },
       [&] {
@@ -439,6 +446,7 @@ Failure ModelLink::append(const std::vector<RoomBatch*>& rooms, const std::strin
 }
 
 Failure ModelLink::mark() {
+  if (servers_->traits_.unsafe_mark_commits_nothing) return {};
   return call(ModelCall::mark, "", [&](Primary& primary, Deed& deed) {
     deed.committed = true;
     primary.commit({}, deed.clean);
@@ -463,13 +471,15 @@ Failure ModelLink::read(const std::string& room, const Position& after, size_t l
   return look(ModelCall::read, room, [&](const State& state) {
     rows = {};
     rows.head = state.head(room);
-    rows.status = state.contains(room, after) ? Rows::Status::ok : Rows::Status::does_not_fit;
+    rows.status = state.contains(room, after) || servers_->traits_.unsafe_any_past_fits ? Rows::Status::ok
+                                                                                        : Rows::Status::does_not_fit;
     if (rows.status != Rows::Status::ok) return;
     const auto& all = state.log(room).rows;
     size_t bytes = 0;
     bool full = false;
     for (size_t i = after.sequence; i < all.size() && rows.rows.size() < limit && !full; ++i)
       add_row(rows, *all[i], bytes, bytes_max, full);
+    if (servers_->traits_.unsafe_reads_have_holes && rows.rows.size() > 2) rows.rows.erase(rows.rows.begin() + 1);
   });
 }
 
@@ -565,10 +575,10 @@ Failure ModelLink::put_to(ModelServers& servers, Primary& primary, std::vector<P
     --left;
     const auto found = primary.visible.records.find({put.record.room, put.record.name});
     const uint64_t version = found == primary.visible.records.end() ? 0 : found->second.version;
-    if (version != put.record.version) continue;
+    if (version != put.record.version && !servers.traits_.unsafe_put_always_wins) continue;
     Change change;
     change.records.push_back(put.record);
-    ++change.records.back().version;
+    change.records.back().version = version + 1;
     deed.committed = true;
     put.won = true;
     if (servers.on_record_) servers.on_record_(change.records.back(), primary.deposed);
@@ -666,8 +676,7 @@ void ModelDatabase::all_writes(ModelFault fault) {
 
 void ModelDatabase::be_away(bool away) {
   const std::lock_guard lock(faults_->mutex);
-  faults_->away = away;
-  ++faults_->cuts;
+  if (std::exchange(faults_->away, away) != away) ++faults_->cuts;
 }
 
 void ModelDatabase::cut() {

@@ -39,6 +39,15 @@ class ModelServers {
     // As PostgreSQL: reads show what is visible, so they need a mark. Else as MongoDB: reads show what a majority has.
     bool reads_need_mark = true;
     bool judges_leases = true;  // append() and put() look at the node's lease in the same commit
+    // For tests that show that the tests find it: each breaks a promise of Link.
+    bool unsafe_needs_no_mark = false;          // says that its reads are proven, and they are not
+    bool unsafe_warning_is_success = false;     // a commit with a warning is told as done
+    bool unsafe_answers_before_commit = false;  // an append is told as done when it has been sent
+    bool unsafe_forgets_uuids = false;          // appends what is there already
+    bool unsafe_any_past_fits = false;          // a read begins by number
+    bool unsafe_reads_have_holes = false;       // a read leaves out the second row
+    bool unsafe_put_always_wins = false;        // whoever wrote a record last takes it for his
+    bool unsafe_mark_commits_nothing = false;   // a mark is told as done, whoever is connected to what
   };
 
   ModelServers() : ModelServers(Traits()) {}
