@@ -136,6 +136,9 @@ function(tertulia_tree_tests)
   add_test(NAME style.format COMMAND ${CMAKE_SOURCE_DIR}/tests/layout/format.sh)
   set_tests_properties(style.format PROPERTIES LABELS style TIMEOUT 120 PROCESSORS ${TERTULIA_HEAVY_SLOTS})
 
+  add_test(NAME style.workflow COMMAND ${CMAKE_SOURCE_DIR}/tests/workflow/check.sh)
+  set_tests_properties(style.workflow PROPERTIES LABELS style TIMEOUT 300)
+
   set(fuzz_seconds 30)
   if(TERTULIA_LONG)
     set(fuzz_seconds 600)

@@ -5,6 +5,7 @@
 
 #include "link_suite.h"
 #include "mongo_server.h"
+#include "mongo_wrapped.h"
 #include "store/mongo/documents.h"
 #include "store/mongo/mongo_database.h"
 
@@ -14,83 +15,12 @@ namespace {
 // FerretDB cannot be told to refuse a document, so there it is done in front of it.
 std::atomic<bool> refuse_here = false;
 
-class RefusingLink final : public cluster::Link {
- public:
-  explicit RefusingLink(std::unique_ptr<cluster::Link> link) : link_(std::move(link)) {}
-  cluster::Failure append(const std::vector<cluster::RoomBatch*>& rooms, const std::string& node) override {
-    for (const cluster::RoomBatch* batch : rooms) {
-      for (const Message* message : batch->messages) {
-        if (refuse_here && message->text.rfind(kLinkPoison, 0) == 0) {
-          return {cluster::Trouble::message, "refused by the test"};
-        }
-      }
-    }
-    return link_->append(rooms, node);
-  }
-  cluster::Failure read(const std::string& room, const Position& after, size_t limit, size_t bytes_max,
-                        Rows& rows) override {
-    return link_->read(room, after, limit, bytes_max, rows);
-  }
-  cluster::Failure read_range(const std::string& room, Sequence sequence, bool backwards, size_t limit,
-                              size_t bytes_max, Rows& rows) override {
-    return link_->read_range(room, sequence, backwards, limit, bytes_max, rows);
-  }
-  cluster::Failure find(const std::string& room, const std::string& uuid, Rows& rows) override {
-    return link_->find(room, uuid, rows);
-  }
-  cluster::Failure heads(const std::vector<std::string>& rooms, std::vector<Position>& heads) override {
-    return link_->heads(rooms, heads);
-  }
-  bool reads_need_mark() const override { return link_->reads_need_mark(); }
-  cluster::Failure mark() override { return link_->mark(); }
-  cluster::Failure write_markers(const std::map<std::pair<std::string, std::string>, Sequence>& markers) override {
-    return link_->write_markers(markers);
-  }
-  cluster::Failure read_markers(const std::string& room, const std::vector<std::string>& users,
-                                std::vector<Sequence>& markers) override {
-    return link_->read_markers(room, users, markers);
-  }
-  cluster::Failure load(const std::vector<std::pair<std::string, std::string>>& keys,
-                        std::vector<cluster::Record>& records) override {
-    return link_->load(keys, records);
-  }
-  cluster::Failure put(std::vector<cluster::Put>& puts, const std::string& node) override {
-    return link_->put(puts, node);
-  }
-  cluster::Failure list(const std::string& room, const std::string& after, size_t limit,
-                        std::vector<cluster::Record>& records) override {
-    return link_->list(room, after, limit, records);
-  }
-  cluster::Failure count(const std::string& room, uint64_t& live) override { return link_->count(room, live); }
-  cluster::Failure of_user(const std::string& room, const std::string& user,
-                           std::vector<cluster::Record>& records) override {
-    return link_->of_user(room, user, records);
-  }
-  cluster::Failure of_node(const std::string& node, size_t limit, std::vector<cluster::Record>& records) override {
-    return link_->of_node(node, limit, records);
-  }
-  uint64_t connects() const override { return link_->connects(); }
-
- private:
-  std::unique_ptr<cluster::Link> link_;
-};
-
-class RefusingDatabase final : public cluster::Database {
- public:
-  explicit RefusingDatabase(std::unique_ptr<cluster::Database> database) : database_(std::move(database)) {}
-  std::string prepare() override { return database_->prepare(); }
-  std::string warning() const override { return database_->warning(); }
-  std::unique_ptr<cluster::Link> link(Worker& worker) override {
-    return std::make_unique<RefusingLink>(database_->link(worker));
-  }
-  std::string address() const override { return database_->address(); }
-
- private:
-  std::unique_ptr<cluster::Database> database_;
-};
-
 std::unique_ptr<cluster::Database> open_mongo(const std::string& url, const StoreOptions& options) {
-  return std::make_unique<RefusingDatabase>(make_mongo(url, options));
+  return std::make_unique<WrappedDatabase>(make_mongo(url, options), [](const std::vector<cluster::RoomBatch*>& rooms) {
+    return refuse_here && holds_text(rooms, kLinkPoison)
+               ? cluster::Failure{cluster::Trouble::message, "refused by the test"}
+               : cluster::Failure();
+  });
 }
 
 class MongoUnderTest final : public LinkUnderTest {

@@ -47,12 +47,13 @@ TEST_P(StoreSuite, NumbersAreDenseFromOneAndContinueTheChain) {
 }
 
 TEST_P(StoreSuite, RoomsAreCountedEachOnItsOwn) {
-  for (int i = 0; i < 300; ++i) {
-    const std::string room = "room " + std::to_string(i % 100);
+  const int rooms = 100 / GetParam().shorter;
+  for (int i = 0; i < 3 * rooms; ++i) {
+    const std::string room = "room " + std::to_string(i % rooms);
     AppendResult result = call().says(room, "u" + std::to_string(i), "x");
-    ASSERT_EQ(result.each.at(0).position.sequence, static_cast<Sequence>(i / 100 + 1));
+    ASSERT_EQ(result.each.at(0).position.sequence, static_cast<Sequence>(i / rooms + 1));
   }
-  for (int i = 0; i < 100; ++i)
+  for (int i = 0; i < rooms; ++i)
     expect_whole_log("room " + std::to_string(i), call().read_all("room " + std::to_string(i)));
 }
 
@@ -365,14 +366,15 @@ TEST_P(StoreSuite, AfterABadEndNamesWaitForThoseWhoReturn) {
 // Many threads write to many rooms and resend what they wrote; readers look on. Nothing is lost, repeated or reordered,
 // and whatever waits together shares commits.
 TEST_P(StoreSuite, ManyThreadsAndRoomsAtOnceKeepEveryLogWhole) {
-  constexpr int kWriters = 6, kRooms = 5, kEach = 60;
+  constexpr int kWriters = 6, kRooms = 5;
+  const int each_says = 60 / GetParam().shorter;
   std::atomic<bool> writing = true;
   std::vector<std::thread> threads;
   std::vector<std::map<std::string, Position>> acked(kWriters);
   for (int w = 0; w < kWriters; ++w) {
     threads.emplace_back([&, w] {
       Caller caller(store());
-      for (int i = 0; i < kEach; ++i) {
+      for (int i = 0; i < each_says; ++i) {
         const std::string room = "room" + std::to_string((w + i) % kRooms);
         // Every third message is one that another writer sends too: whoever is first adds it.
         const std::string uuid =
@@ -452,7 +454,7 @@ TEST_P(StoreSuite, AgreesWithAModelUnderRandomWork) {
   std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
   SeededRandom random(seed);
   std::map<std::string, std::vector<Message>> model;
-  for (int step = 0; step < 300; ++step) {
+  for (int step = 0; step < 300 / GetParam().shorter; ++step) {
     const std::string room = "room" + std::to_string(random.below(3));
     std::vector<Message>& log = model[room];
     if (random.below(10) < 5) {

@@ -38,6 +38,7 @@ class StoreUnderTest {
 struct StoreKind {
   const char* name;
   std::unique_ptr<StoreUnderTest> (*make)();
+  int shorter = 1;  // of a slow kind the longest tests do so many times less
 };
 
 class StoreSuite : public testing::TestWithParam<StoreKind> {
