@@ -33,9 +33,9 @@ class MongoUnderTest final : public LinkUnderTest {
     const std::string name = url_.substr(url_.rfind('/') + 1);
     // Direct, or the set would tell the driver to go past the proxy; and without heartbeats that it could cut.
     return "mongodb://127.0.0.1:" + std::to_string(port) + "/" + name.substr(0, name.find('?')) +
-           "?directConnection=true&heartbeatFrequencyMS=60000";
+           "?directConnection=true&heartbeatFrequencyMS=60000&" + server_.patience();
   }
-  uint16_t port() override { return static_cast<uint16_t>(server_.port()); }
+  uint16_t port() override { return server_.port(); }
   void refuse_poison() override {
     if (server_.is_ferretdb()) {
       refuse_here = true;

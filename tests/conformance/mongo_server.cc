@@ -1,28 +1,19 @@
 #include "mongo_server.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
+#include <gtest/gtest.h>
 #include <mongoc/mongoc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
-#include <memory>
-#include <thread>
 #include <vector>
 
 namespace tertulia {
 namespace {
 
-using std::chrono::steady_clock;
-
-constexpr auto kStart = std::chrono::seconds(60);
+constexpr auto kStart = std::chrono::seconds(120);
 
 std::string found_on_path(const std::string& name) {
   const char* path = ::getenv("PATH");
@@ -34,32 +25,6 @@ std::string found_on_path(const std::string& name) {
     begin = end + 1;
   }
   return "";
-}
-
-int free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  int port = 0;
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
-    port = ::ntohs(address.sin_port);
-  }
-  ::close(fd);
-  return port;
-}
-
-bool answers(int port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-  address.sin_port = ::htons(static_cast<uint16_t>(port));
-  const bool connected = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  ::close(fd);
-  return connected;
 }
 
 // What a program prints, if it ends well.
@@ -126,52 +91,31 @@ std::string MongoServer::start() {
     program_ = output_of(std::string(TERTULIA_SOURCE_DIR) + "/tests/ferretdb/build.sh");
     if (program_.empty()) return "there is neither MONGODB_URL nor mongod, and tests/ferretdb/build.sh failed";
   }
-  std::string pattern = (std::filesystem::temp_directory_path() / "tertulia-mongo-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) return "cannot make a temporary directory";
-  directory_ = pattern;
-  for (int attempt = 0; attempt < 3; ++attempt) {  // somebody else may take the port first
-    port_ = free_port();
-    const std::string trouble = launch();
-    if (trouble.empty()) break;
-    if (attempt == 2) return trouble;
-  }
-  url_ = "mongodb://127.0.0.1:" + std::to_string(port_) + "/";
-  return ferretdb_ ? "" : initiate();
+  directory_ = std::make_unique<TemporaryDirectory>();
+  port_ = std::make_unique<HeldPort>();
+  if (const std::string trouble = launch(); !trouble.empty()) return trouble;
+  url_ = "mongodb://127.0.0.1:" + port_->text() + "/";
+  if (!ferretdb_) return initiate();
+  url_ += std::string("?") + patience();
+  return "";
 }
 
 std::string MongoServer::launch() {
-  const std::string log = directory_ + "/log";
-  const std::string listen = "127.0.0.1:" + std::to_string(port_);
-  const std::string port = std::to_string(port_);
-  std::vector<const char*> arguments;
-  if (ferretdb_) {
-    arguments = {program_.c_str(), "-listen", listen.c_str(), "-data", directory_.c_str(), nullptr};
-  } else {
-    arguments = {program_.c_str(), "--dbpath",  directory_.c_str(), "--port",   port.c_str(),
-                 "--bind_ip",      "127.0.0.1", "--replSet",        "tertulia", nullptr};
+  const std::string log = *directory_ / "log", listen = "127.0.0.1:" + port_->text();
+  std::vector<std::string> command = {program_, "-listen", listen, "-data", directory_->path()};
+  if (!ferretdb_) {
+    command = {program_,    "--dbpath",  directory_->path(), "--port",  port_->text(),
+               "--bind_ip", "127.0.0.1", "--replSet",        "tertulia"};
   }
-  const int parent = ::getpid();
-  const int pid = ::fork();
-  if (pid < 0) return "cannot fork";
-  if (pid == 0) {
-    // It must not outlive this program, however that ends.
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (::getppid() != parent || out < 0 || ::dup2(out, 1) < 0 || ::dup2(out, 2) < 0) ::_exit(126);
-    ::execv(arguments[0], const_cast<char**>(arguments.data()));
-    ::_exit(127);
+  process_ = std::make_unique<ChildProcess>(command, ChildProcess::Options{.log = log});
+  // Nobody else can listen there, so what is reached is this one.
+  int connection = -1;
+  if (!eventually([&] { return (connection = HeldPort::dial(port_->number())) >= 0 || !process_->running(); },
+                  kStart)) {
+    return program_ + " does not listen: " + file_contents(log);
   }
-  pid_ = pid;
-  const auto deadline = steady_clock::now() + kStart;
-  while (!answers(port_)) {
-    int status = 0;
-    if (::waitpid(pid_, &status, WNOHANG) == pid_) {
-      pid_ = 0;
-      return program_ + " ended at once; see " + log;
-    }
-    if (steady_clock::now() > deadline) return program_ + " does not listen; see " + log;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  if (connection < 0) return program_ + " ended at once: " + file_contents(log);
+  ::close(connection);
   return "";
 }
 
@@ -180,48 +124,38 @@ std::string MongoServer::initiate() {
   const std::string direct = url_ + "?directConnection=true&serverSelectionTimeoutMS=5000";
   if (!command(direct, "replSetInitiate", error)) return "replSetInitiate: " + error;
   url_ += "?replicaSet=tertulia";
-  const auto deadline = steady_clock::now() + kStart;
-  while (!command(url_ + "&serverSelectionTimeoutMS=1000", "ping", error)) {
-    if (steady_clock::now() > deadline) return "the replica set has no primary: " + error;
-  }
-  return "";
+  const std::string ready = url_ + "&serverSelectionTimeoutMS=1000";
+  if (eventually([&] { return command(ready, "ping", error); }, kStart)) return "";
+  return "the replica set has no primary: " + error;
 }
 
 std::string MongoServer::new_database() {
   return with_database(url_, "tertulia_test_" + std::to_string(::getpid()) + "_" + std::to_string(++databases_));
 }
 
-bool MongoServer::stop() {
-  return pid_ != 0 && ::kill(pid_, SIGSTOP) == 0;
-}
-
-bool MongoServer::resume() {
-  return pid_ != 0 && ::kill(pid_, SIGCONT) == 0;
-}
-
 bool MongoServer::kill() {
-  if (pid_ == 0) return false;
-  ::kill(pid_, SIGKILL);
-  ::waitpid(pid_, nullptr, 0);
-  pid_ = 0;
+  if (process_ == nullptr) return false;
+  process_->signal(SIGKILL);
+  process_->wait();
+  process_ = nullptr;
   return true;
 }
 
 bool MongoServer::restart() {
-  return pid_ == 0 && port_ != 0 && launch().empty();
+  if (process_ != nullptr || port_ == nullptr) return false;
+  const std::string trouble = launch();
+  EXPECT_EQ(trouble, "");
+  return trouble.empty();
 }
 
 MongoServer::~MongoServer() {
-  if (directory_.empty()) {
+  if (directory_ == nullptr) {
     std::string ignored;
     for (int i = 1; i <= databases_; ++i) {
       const std::string name = "tertulia_test_" + std::to_string(::getpid()) + "_" + std::to_string(i);
       (void)command(with_database(url_, name), "dropDatabase", ignored, false);
     }
   }
-  kill();
-  std::error_code ignored;
-  if (!directory_.empty()) std::filesystem::remove_all(directory_, ignored);
 }
 
 }  // namespace tertulia

@@ -5,7 +5,11 @@
 // Thread: one.
 #pragma once
 
+#include <memory>
 #include <string>
+
+#include "base/testing.h"
+#include "child_process.h"
 
 namespace tertulia {
 
@@ -17,13 +21,13 @@ class MongoServer {
   // The URL of a database that nobody has used; it is dropped when the program ends.
   std::string new_database();
   // 0: not known, as it is not ours.
-  int port() const { return port_; }
+  uint16_t port() const { return port_ == nullptr ? 0 : port_->number(); }
   // FerretDB: fewer rows, longer waits.
   bool is_ferretdb() const { return ferretdb_; }
-  // Stops and continues the process (SIGSTOP, SIGCONT), kills it, starts it again on the same data and port. False: it
-  // is not ours to stop.
-  bool stop();
-  bool resume();
+  // Options of a URL, which new_database() has already. A call that a MongoDB answers within the driver's usual times
+  // takes FerretDB, on a busy machine, longer.
+  const char* patience() const { return ferretdb_ ? "connectTimeoutMS=15000&socketTimeoutMS=25000" : ""; }
+  // Kills the process, starts it again on the same data and port. False: it is not ours to kill.
   bool kill();
   bool restart();
 
@@ -39,10 +43,12 @@ class MongoServer {
 
   std::string url_;
   bool ferretdb_ = false;
-  std::string program_, directory_;
-  int port_ = 0;
-  int pid_ = 0;
+  std::string program_;
   int databases_ = 0;
+  // What we started ends before its directory. None: it runs elsewhere.
+  std::unique_ptr<TemporaryDirectory> directory_;
+  std::unique_ptr<HeldPort> port_;
+  std::unique_ptr<ChildProcess> process_;
 };
 
 }  // namespace tertulia

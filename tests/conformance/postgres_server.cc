@@ -1,16 +1,12 @@
 #include "postgres_server.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <libpq-fe.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 
 namespace tertulia {
@@ -30,26 +26,7 @@ std::string programs() {
   return found.empty() ? "" : found.back();
 }
 
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  std::stringstream all;
-  all << file.rdbuf();
-  return all.str();
-}
-
 }  // namespace
-
-uint16_t free_port() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  EXPECT_EQ(::bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  EXPECT_EQ(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length), 0);
-  ::close(socket);
-  return ntohs(address.sin_port);
-}
 
 std::unique_ptr<PostgresServer> PostgresServer::start(const std::vector<std::string>& settings) {
   std::unique_ptr<PostgresServer> server(new PostgresServer);
@@ -70,25 +47,21 @@ std::unique_ptr<PostgresServer> PostgresServer::start(const std::vector<std::str
                        "-A", "trust", "-U", "postgres", "-N"},
                       {.user = "postgres", .log = log});
   if (initdb.wait() != 0) {
-    ADD_FAILURE() << "initdb: " << contents(log);
+    ADD_FAILURE() << "initdb: " << file_contents(log);
     return nullptr;
   }
   server->settings_ = {
       "shared_buffers=16MB", "max_connections=60", "max_wal_size=256MB",       "wal_buffers=1MB",
       "autovacuum=on",       "max_wal_senders=4",  "log_min_messages=warning", "recovery_init_sync_method=syncfs"};
   server->settings_.insert(server->settings_.end(), settings.begin(), settings.end());
-  for (int attempt = 0; attempt < 5; ++attempt) {
-    server->port_ = free_port();
-    if (server->start_again()) return server;
-  }
-  ADD_FAILURE() << "PostgreSQL does not start: " << contents(server->directory_ / "log");
+  if (server->start_again()) return server;
+  ADD_FAILURE() << "PostgreSQL does not start: " << file_contents(server->directory_ / "log");
   return nullptr;
 }
 
 bool PostgresServer::start_again() {
   std::vector<std::string> command = {
-      programs_ + "/postgres", "-D", directory_ / "data", "-k", directory(), "-h", "127.0.0.1", "-p",
-      std::to_string(port_)};
+      programs_ + "/postgres", "-D", directory_ / "data", "-k", directory(), "-h", "127.0.0.1", "-p", port_.text()};
   for (const std::string& setting : settings_) {
     command.push_back("-c");
     command.push_back(setting);
@@ -123,18 +96,18 @@ void PostgresServer::kill() {
   const std::string pid = std::to_string(process_->pid());
   // Stopped first, so that it starts nobody while its children are counted.
   process_->signal(SIGSTOP);
-  std::istringstream children(contents("/proc/" + pid + "/task/" + pid + "/children"));
+  std::istringstream children(file_contents("/proc/" + pid + "/task/" + pid + "/children"));
   process_->signal(SIGKILL);
   for (pid_t child = 0; children >> child;) ::kill(child, SIGKILL);
   process_->wait();
 }
 
 std::string PostgresServer::url(const std::string& database) const {
-  return "postgresql://postgres@/" + database + "?host=" + directory() + "&port=" + std::to_string(port_);
+  return "postgresql://postgres@/" + database + "?host=" + directory() + "&port=" + port_.text();
 }
 
 std::string PostgresServer::tcp_url(const std::string& database, uint16_t port) const {
-  return "postgresql://postgres@127.0.0.1:" + std::to_string(port == 0 ? port_ : port) + "/" + database +
+  return "postgresql://postgres@127.0.0.1:" + std::to_string(port == 0 ? port_.number() : port) + "/" + database +
          "?sslmode=disable";
 }
 

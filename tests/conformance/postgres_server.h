@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "base/testing.h"
 #include "child_process.h"
-#include "store/store_testing.h"
 
 namespace tertulia {
 
@@ -27,7 +27,7 @@ class PostgresServer {
   std::string url(const std::string& database) const;
   // Through 127.0.0.1 and this port (0: the server's own).
   std::string tcp_url(const std::string& database, uint16_t port = 0) const;
-  uint16_t port() const { return port_; }
+  uint16_t port() const { return port_.number(); }
   const std::string& directory() const { return directory_.path(); }
 
   // Runs SQL as the superuser; the first field of the last row, or a test failure.
@@ -44,26 +44,13 @@ class PostgresServer {
  private:
   PostgresServer() = default;
 
-  testing_store::TemporaryDirectory directory_;
+  TemporaryDirectory directory_;
   std::string programs_;
   std::vector<std::string> settings_;
-  uint16_t port_ = 0;
+  const HeldPort port_;
   int databases_ = 0;
   std::vector<std::string> free_;
   std::unique_ptr<ChildProcess> process_;
 };
-
-// A port of 127.0.0.1 on which nobody listens just now.
-uint16_t free_port();
-// Waits for a condition of another process, at most so long; false: it did not come true.
-template <class Condition>
-bool eventually(Condition condition, std::chrono::milliseconds time = std::chrono::seconds(20)) {
-  const auto deadline = std::chrono::steady_clock::now() + time;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    ::usleep(5'000);
-  }
-  return true;
-}
 
 }  // namespace tertulia

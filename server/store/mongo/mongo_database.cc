@@ -18,7 +18,9 @@ namespace {
 
 constexpr int32_t kConnectMs = 3'000;  // and for choosing a server, and for a free connection
 constexpr int32_t kSocketMs = 5'000;
-constexpr int64_t kMajorityMs = 4'000;  // so that the server answers before the socket gives up
+// Of the time that a socket waits for an answer, so that the server answers before that is over.
+constexpr int64_t kMajorityPercent = 80;
+constexpr int64_t kReadPercent = 60;
 constexpr int32_t kHeartbeatMs = 2'000;
 constexpr unsigned kMarks = 16;
 constexpr int kWireVersionMin = 9;  // MongoDB 4.4: keys of any length
@@ -90,7 +92,7 @@ class MongoDatabase final : public cluster::Database {
 
   std::unique_ptr<cluster::Link> link(Worker& worker) override {
     return std::make_unique<CollectionLink>(
-        std::make_unique<MongocCollection>(pool_, database_, links_.fetch_add(1) % kMarks), worker);
+        std::make_unique<MongocCollection>(pool_, database_, links_.fetch_add(1) % kMarks, read_ms_), worker);
   }
 
   std::string address() const override {
@@ -122,9 +124,11 @@ class MongoDatabase final : public cluster::Database {
           std::pair(MONGOC_URI_HEARTBEATFREQUENCYMS, kHeartbeatMs)}) {
       if (mongoc_uri_get_option_as_int32(uri_, option, 0) == 0) mongoc_uri_set_option_as_int32(uri_, option, value);
     }
+    const int64_t socket_ms = mongoc_uri_get_option_as_int32(uri_, MONGOC_URI_SOCKETTIMEOUTMS, kSocketMs);
+    read_ms_ = static_cast<uint64_t>(socket_ms * kReadPercent / 100);
     mongoc_write_concern_t* majority = mongoc_write_concern_new();
     mongoc_write_concern_set_wmajority(majority, 0);
-    mongoc_write_concern_set_wtimeout_int64(majority, kMajorityMs);
+    mongoc_write_concern_set_wtimeout_int64(majority, socket_ms * kMajorityPercent / 100);
     mongoc_write_concern_set_journal(majority, true);
     mongoc_uri_set_write_concern(uri_, majority);
     mongoc_write_concern_destroy(majority);
@@ -238,6 +242,7 @@ class MongoDatabase final : public cluster::Database {
   mongoc_uri_t* uri_ = nullptr;
   mongoc_client_pool_t* pool_ = nullptr;
   std::string database_ = "tertulia";
+  uint64_t read_ms_ = 0;
   std::string trouble_;
   // Any thread.
   std::atomic<unsigned> links_ = 0;

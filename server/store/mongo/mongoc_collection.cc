@@ -9,7 +9,6 @@
 namespace tertulia::mongo {
 namespace {
 
-constexpr uint64_t kReadMs = 3'000;
 constexpr int kDuplicate = 11000;
 
 bool is_one_of(uint32_t code, std::initializer_list<uint32_t> codes) {
@@ -165,8 +164,8 @@ class MongocCollection::Bulk {
 
 // --- connection ---
 
-MongocCollection::MongocCollection(mongoc_client_pool_t* pool, std::string database, unsigned mark)
-    : pool_(pool), database_(std::move(database)), mark_(mark) {}
+MongocCollection::MongocCollection(mongoc_client_pool_t* pool, std::string database, unsigned mark, uint64_t read_ms)
+    : pool_(pool), database_(std::move(database)), mark_(mark), read_ms_(read_ms) {}
 
 MongocCollection::~MongocCollection() {
   for (auto& [name, each] : collections_) mongoc_collection_destroy(each);
@@ -217,7 +216,7 @@ void MongocCollection::failed(const bson_error_t& error) {
 template <class Begin, class Each>
 Failure MongocCollection::find(const char* name, const Document& filter, Document& options, Begin begin, Each each) {
   if (Failure failure = open()) return failure;
-  options.number("maxTimeMS", kReadMs);
+  options.number("maxTimeMS", read_ms_);
   if (!filter.ok() || !options.ok() || !append_session(options.get())) return unusable();
   // Once more when the connection was lost: it may have been so for long.
   for (bool again = false;; again = true) {

@@ -22,8 +22,8 @@ class Document;
 
 class MongocCollection final : public Collection {
  public:
-  // mark: of a few documents that marks are written to, the one to use.
-  MongocCollection(mongoc_client_pool_t* pool, std::string database, unsigned mark);
+  // mark: of a few documents that marks are written to, the one to use. read_ms: what a read may take the server.
+  MongocCollection(mongoc_client_pool_t* pool, std::string database, unsigned mark, uint64_t read_ms);
   ~MongocCollection() override;
   MongocCollection(const MongocCollection&) = delete;
   MongocCollection& operator=(const MongocCollection&) = delete;
@@ -66,6 +66,7 @@ class MongocCollection final : public Collection {
   mongoc_client_pool_t* const pool_;
   const std::string database_;
   const unsigned mark_;
+  const uint64_t read_ms_;
   mongoc_client_t* client_ = nullptr;
   mongoc_client_session_t* session_ = nullptr;
   std::map<std::string, mongoc_collection_t*> collections_;
