@@ -58,7 +58,7 @@ inline constexpr int writes_max = 4;                  // in a row, before others
 
 // --- what a shard keeps ---
 
-inline constexpr size_t duplicates_max = 100'000;           // uuids remembered, about 100 bytes each
+inline constexpr size_t committed_uuids_max = 100'000;      // uuids remembered, about 100 bytes each
 inline constexpr size_t tails_bytes_shard_max = 256 << 20;  // of all rooms; above it quiet rooms give up theirs
 inline constexpr size_t page_rows_max = 512;  // read from the store at once, for whoever is behind the tail
 inline constexpr size_t page_bytes_max = 256 << 10;

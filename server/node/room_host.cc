@@ -42,7 +42,7 @@ uint64_t next_number() {
 RoomHost::RoomHost(Shard& shard, std::string room)
     : shard_(shard),
       number_(next_number()),
-      log_(std::move(room), shard.duplicates(), *this, log_limits(shard.options())) {}
+      log_(std::move(room), shard.committed_uuids(), *this, log_limits(shard.options())) {}
 
 RoomHost::~RoomHost() {
   while (!pages_.empty()) drop_last_page();

@@ -142,7 +142,7 @@ void Session::submit_text(RoomHost& host, Membership* member, Request request, s
     shard_.metrics().conflicts.add();
     error(request.id_json, Code::uuid_reused, "this uuid was used for another message");
   };
-  if (const Duplicates::Known* known = shard_.duplicates().find(log.start_chain(), request.uuid)) {
+  if (const CommittedUuids::Known* known = shard_.committed_uuids().find(log.start_chain(), request.uuid)) {
     const bool same = known->body == pending.body;
     if (!in_turn) {
       if (!same) {

@@ -10,7 +10,7 @@
 namespace tertulia {
 namespace {
 
-using limits::duplicates_max;
+using limits::committed_uuids_max;
 using limits::heads_asked_max;
 using limits::sweep_members_max;
 using limits::sweep_slice_us;
@@ -55,7 +55,7 @@ Shard::Shard(NodeContext& context, Executor& executor, Timers& timers)
       life_limits_{life_limits_of(context.options, Dialect::classic), life_limits_of(context.options, Dialect::v2)},
       life_tick_us_(life_tick_of(life_limits_[0], life_limits_[1], context.options)),
       live_(context.options.live),
-      duplicates_(duplicates_max) {
+      committed_uuids_(committed_uuids_max) {
   websocket_limits_.message_bytes_max = context.options.message_bytes_max;
 }
 

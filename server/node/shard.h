@@ -19,7 +19,7 @@
 #include "node/room_host.h"
 #include "node/session.h"
 #include "node/transport.h"
-#include "room/duplicates.h"
+#include "room/committed_uuids.h"
 #include "session/output.h"
 
 namespace tertulia {
@@ -61,7 +61,7 @@ class Shard final : public BusSubscriber, public SessionOpener {
   Executor& executor() { return executor_; }
   Timers& timers() { return timers_; }
   ShardMetrics& metrics() { return metrics_; }
-  Duplicates& duplicates() { return duplicates_; }
+  CommittedUuids& committed_uuids() { return committed_uuids_; }
   int64_t now_us() const { return context_.clock.now_us(); }
   const WebSocketLimits& websocket_limits() const { return websocket_limits_; }
   const LifeLimits& life_limits(Dialect dialect) const { return life_limits_[dialect == Dialect::v2]; }
@@ -107,7 +107,7 @@ class Shard final : public BusSubscriber, public SessionOpener {
 
   Options::Live live_;
   ShardMetrics metrics_;
-  Duplicates duplicates_;
+  CommittedUuids committed_uuids_;
   Output::Plan plan_;
 
   size_t page_bytes_ = 0;  // before rooms_, which count down to the end

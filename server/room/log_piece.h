@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "protocol/message.h"
-#include "room/duplicates.h"
+#include "room/committed_uuids.h"
 
 namespace tertulia {
 

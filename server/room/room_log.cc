@@ -9,10 +9,10 @@
 
 namespace tertulia {
 
-RoomLog::RoomLog(std::string room, Duplicates& duplicates, Host& host, const Limits& limits)
+RoomLog::RoomLog(std::string room, CommittedUuids& committed_uuids, Host& host, const Limits& limits)
     : room_(std::move(room)),
       start_chain_(chain_start(room_)),
-      duplicates_(duplicates),
+      committed_uuids_(committed_uuids),
       host_(host),
       limits_(limits),
       tail_(limits.tail_bytes_max) {
@@ -163,7 +163,7 @@ void RoomLog::begin_again(const Rows& newest) {
   forget_ahead();
   must_read_ = false;
   gap_tries_ = 0;
-  duplicates_.forget(start_chain_);
+  committed_uuids_.forget(start_chain_);
   fill(newest);
   append_doubted_ = false;
   retry_at_us_ = 0;
@@ -221,7 +221,7 @@ void RoomLog::take_next(Sequence sequence, const Chain& previous, const Chain& c
                         const BodyDigest& body, std::string_view frame) {
   CHECK(sequence == head().sequence + 1 && previous == head().chain, "a tail grows only by what continues it");
   tail_.append({sequence, chain}, frame);
-  duplicates_.remember(start_chain_, uuid, {{sequence, chain}, body});
+  committed_uuids_.remember(start_chain_, uuid, {{sequence, chain}, body});
 }
 
 void RoomLog::keep_ahead(Sequence sequence, Ahead ahead, int64_t now_us) {
@@ -322,7 +322,7 @@ void RoomLog::append_done(const AppendResult& result, int64_t now_us) {
     waiting_bytes_ -= pending.message.bytes();
     forget_place(pending);
     if (outcome.kind == Appended::Kind::repeated)
-      duplicates_.remember(start_chain_, pending.message.uuid, {outcome.position, pending.body});
+      committed_uuids_.remember(start_chain_, pending.message.uuid, {outcome.position, pending.body});
     if (outcome.kind != Appended::Kind::added) continue;
     LogPiece::Entry entry;
     entry.sequence = outcome.position.sequence;

@@ -25,7 +25,7 @@
 #include <vector>
 
 #include "protocol/outcome.h"
-#include "room/duplicates.h"
+#include "room/committed_uuids.h"
 #include "room/log_piece.h"
 #include "room/tail.h"
 
@@ -82,7 +82,7 @@ class RoomLog {
     int64_t doubt_wait_max_us = 5'000'000;
   };
 
-  RoomLog(std::string room, Duplicates& duplicates, Host& host, const Limits& limits);
+  RoomLog(std::string room, CommittedUuids& committed_uuids, Host& host, const Limits& limits);
 
   const std::string& room() const { return room_; }
   const Chain& start_chain() const { return start_chain_; }  // chain(0)
@@ -165,7 +165,7 @@ class RoomLog {
 
   const std::string room_;
   const Chain start_chain_;
-  Duplicates& duplicates_;
+  CommittedUuids& committed_uuids_;
   Host& host_;
   const Limits limits_;
 

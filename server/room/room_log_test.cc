@@ -58,7 +58,7 @@ struct ModelStore {
 
 // One shard's view of the room, with its doors left open: what it asks for waits until the test answers.
 struct ShardModel : RoomLog::Host {
-  explicit ShardModel(RoomLog::Limits limits = {}) : log("plaza", duplicates, *this, limits) {}
+  explicit ShardModel(RoomLog::Limits limits = {}) : log("plaza", committed_uuids, *this, limits) {}
 
   void append(std::vector<Message> messages) override { appending = std::move(messages); }
   void read_gap(const Position& after) override { gap = after; }
@@ -91,7 +91,7 @@ struct ShardModel : RoomLog::Host {
     log.append_done(store.append(messages), now_us);
   }
 
-  Duplicates duplicates{1000};
+  CommittedUuids committed_uuids{1000};
   int64_t now_us = 1;
   std::optional<std::vector<Message>> appending;
   std::optional<Position> gap, confirming, reading_again;
@@ -222,7 +222,7 @@ TEST_F(RoomLogTest, ARepeatIsRememberedAndAWaitingOneIsFound) {
   while (shard.appending) shard.store_answers(store);
   EXPECT_EQ(shard.log.find_waiting("a", 7), nullptr);
   EXPECT_EQ(store.rows.size(), 1u);
-  EXPECT_NE(shard.duplicates.find(shard.log.start_chain(), "a"), nullptr);
+  EXPECT_NE(shard.committed_uuids.find(shard.log.start_chain(), "a"), nullptr);
 }
 
 TEST_F(RoomLogTest, AGapIsLeftToTheBusForAWhileAndThenReadFromTheStore) {

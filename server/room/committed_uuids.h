@@ -20,14 +20,14 @@ namespace tertulia {
 using BodyDigest = std::array<uint8_t, 16>;
 BodyDigest body_digest(const Message& message);
 
-class Duplicates {
+class CommittedUuids {
  public:
   struct Known {
     Position position;
     BodyDigest body{};
   };
 
-  explicit Duplicates(size_t entries_max) : entries_max_(entries_max) {}
+  explicit CommittedUuids(size_t entries_max) : entries_max_(entries_max) {}
 
   // `room` is the room's chain(0). Null if not remembered; the pointer lasts until the next remember().
   const Known* find(const Chain& room, std::string_view uuid) const;

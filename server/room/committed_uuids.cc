@@ -1,4 +1,4 @@
-#include "room/duplicates.h"
+#include "room/committed_uuids.h"
 
 #include <cstring>
 #include <string>
@@ -37,13 +37,13 @@ BodyDigest body_digest(const Message& message) {
   return short_digest({form});
 }
 
-size_t Duplicates::KeyHash::operator()(const Key& key) const {
+size_t CommittedUuids::KeyHash::operator()(const Key& key) const {
   size_t value;
   std::memcpy(&value, key.data(), sizeof value);
   return value;
 }
 
-Duplicates::Key Duplicates::key_of(const Chain& room, std::string_view uuid) const {
+CommittedUuids::Key CommittedUuids::key_of(const Chain& room, std::string_view uuid) const {
   const std::string_view name(reinterpret_cast<const char*>(room.bytes.data()), room.bytes.size());
   if (!forgotten_.empty()) {
     const auto found = forgotten_.find(room);
@@ -52,12 +52,12 @@ Duplicates::Key Duplicates::key_of(const Chain& room, std::string_view uuid) con
   return short_digest({name, uuid});
 }
 
-const Duplicates::Known* Duplicates::find(const Chain& room, std::string_view uuid) const {
+const CommittedUuids::Known* CommittedUuids::find(const Chain& room, std::string_view uuid) const {
   const auto found = known_.find(key_of(room, uuid));
   return found == known_.end() ? nullptr : &found->second;
 }
 
-void Duplicates::remember(const Chain& room, std::string_view uuid, const Known& known) {
+void CommittedUuids::remember(const Chain& room, std::string_view uuid, const Known& known) {
   if (entries_max_ == 0) return;
   const Key key = key_of(room, uuid);
   if (!known_.insert_or_assign(key, known).second) return;
@@ -70,7 +70,7 @@ void Duplicates::remember(const Chain& room, std::string_view uuid, const Known&
   next_ = (next_ + 1) % entries_max_;
 }
 
-void Duplicates::forget(const Chain& room) {
+void CommittedUuids::forget(const Chain& room) {
   ++forgotten_[room];
   if (forgotten_.size() <= forgotten_max) return;
   // Very many rooms have gone back: without what is known of all of them nothing need be kept of any.
