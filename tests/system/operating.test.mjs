@@ -210,7 +210,7 @@ test('the metrics that scripts rely on are there and true', async () => {
 
 // A killed one cannot tidy up, and what is left bears the number of a process to come.
 test('a server that is killed leaves nothing in shared memory', async () => {
-  await withServer(async (server) => assert.equal(existsSync(`/dev/shm/mongoc-${server.pid}`), false));
+  await withServer({}, async (server) => assert.equal(existsSync(`/dev/shm/mongoc-${server.pid}`), false));
 });
 
 test('a log that is not read at a terminal is JSON, a line an event', async () => {
