@@ -1,11 +1,10 @@
 // Reads the logs of all rooms out of a cluster's store, without the server: PostgreSQL by its own program, MongoDB's documents
 // by its own driver (tests/cluster).
+import { storeOfSql } from './store.mjs';
 
 /**
  * @typedef {import('./store.mjs').Store} Store
  */
-
-const methods = ['', 'textMessage', 'imageMessage', 'fileMessage'];
 
 /**
  * Rows behind a room's head would be a fault too, so all there are are read.
@@ -16,23 +15,11 @@ const methods = ['', 'textMessage', 'imageMessage', 'fileMessage'];
 export async function readPostgres(server, database) {
   const lines = await server.query(`
     SELECT row_to_json(found) FROM (
-      SELECT rooms.name AS room, seq AS sequence, encode(previous, 'hex') AS previous, encode(chain, 'hex') AS chain, kind,
+      SELECT rooms.name AS room, seq, encode(previous, 'hex') AS previous, encode(chain, 'hex') AS chain, kind,
         uuid, user_id, user_name, date, sent_at, text, file_name, content_type, size, sha256
       FROM (SELECT id, name FROM tertulia.rooms) rooms RIGHT JOIN tertulia.messages ON rooms.id = messages.room
       ORDER BY messages.room, seq) found`, { database });
-  /** @type {Store} */ const store = new Map();
-  for (const line of lines === '' ? [] : lines.split('\n')) {
-    const row = JSON.parse(line);
-    const rows = store.get(row.room) ?? [];
-    store.set(row.room, rows);
-    rows.push({
-      sequence: row.sequence, previous: wire(row.previous), chain: wire(row.chain), method: methods[row.kind] || `kind ${row.kind}`,
-      uuid: row.uuid, userId: row.user_id, userName: row.user_name, date: row.date, sentAt: row.sent_at,
-      text: row.text ?? undefined, fileName: row.file_name ?? undefined, contentType: row.content_type ?? undefined,
-      size: row.size ?? undefined, sha256: row.sha256 ?? undefined,
-    });
-  }
-  return store;
+  return storeOfSql(lines === '' ? [] : lines.split('\n').map((line) => JSON.parse(line)));
 }
 
 /**
@@ -53,8 +40,4 @@ export function readMongo(documents) {
   }
   for (const rows of store.values()) rows.sort((a, b) => a.sequence - b.sequence);
   return store;
-}
-
-function wire(hex) {
-  return Buffer.from(hex, 'hex').toString('base64url');
 }

@@ -28,23 +28,33 @@ export async function readStore(dataDir) {
       FROM messages LEFT JOIN rooms ON rooms.id = messages.room ORDER BY messages.room, seq`;
     const { stdout } = await promisify(execFile)('sqlite3', ['-json', join(copy, 'tertulia.db'), query],
       { maxBuffer: outputBytesMax });
-    /** @type {Store} */ const store = new Map();
-    for (const row of stdout.trim() === '' ? [] : JSON.parse(stdout)) {
-      const rows = store.get(row.room) ?? [];
-      store.set(row.room, rows);
-      rows.push({
-        sequence: row.seq, previous: wire(row.previous), chain: wire(row.chain), method: methods[row.kind] || `kind ${row.kind}`,
-        uuid: row.uuid, userId: row.user_id, userName: row.user_name, date: row.date, sentAt: row.sent_at,
-        text: row.text ?? undefined, fileName: row.file_name ?? undefined, contentType: row.content_type ?? undefined,
-        size: row.size ?? undefined, sha256: row.sha256 ?? undefined,
-      });
-    }
-    return store;
+    return storeOfSql(stdout.trim() === '' ? [] : JSON.parse(stdout));
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
 }
 
+/**
+ * The logs in rows of either SQL database, in the order of their numbers.
+ * @param {Iterable<Record<string, any>>} found a column each; the chains in hex
+ * @returns {Store}
+ */
+export function storeOfSql(found) {
+  /** @type {Store} */ const store = new Map();
+  for (const row of found) {
+    const rows = store.get(row.room) ?? [];
+    store.set(row.room, rows);
+    rows.push({
+      sequence: row.seq, previous: wire(row.previous), chain: wire(row.chain), method: methods[row.kind] || `kind ${row.kind}`,
+      uuid: row.uuid, userId: row.user_id, userName: row.user_name, date: row.date, sentAt: row.sent_at,
+      text: row.text ?? undefined, fileName: row.file_name ?? undefined, contentType: row.content_type ?? undefined,
+      size: row.size ?? undefined, sha256: row.sha256 ?? undefined,
+    });
+  }
+  return store;
+}
+
+/** @param {string} hex */
 function wire(hex) {
   return Buffer.from(hex, 'hex').toString('base64url');
 }
