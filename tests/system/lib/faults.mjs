@@ -170,14 +170,19 @@ export class Faults {
     // All of it: what receives the log is a process of its own.
     const pids = standby?.processes() ?? [];
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
+    const waiting = async () => {
+      const lines = await postgres?.query(`SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'`, { database: 'postgres' });
+      return (lines ?? '').split('\n').filter((line) => line !== '').map(Number);
+    };
     let ended;
     try {
-      await until('a commit waits for the standby', async () =>
-        Number(await postgres?.query(`SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`, { database: 'postgres' })) > 0);
+      await until('a commit waits for the standby', async () => (await waiting()).length > 0);
       await pass(this.chance.between(500, 2_000));
+      const waited = await waiting();
+      assert.notEqual(waited.length, 0, 'they wait as long as the standby is frozen');
       ended = postgres?.stop();
       // It ends these waits at once, and then would itself wait for the standby to have its log.
-      await pass(500);
+      await until('nobody waits for the standby any more', () => waited.every((each) => processState(each) === ''));
     } finally {
       for (const pid of pids) process.kill(pid, 'SIGCONT');
     }
