@@ -51,7 +51,7 @@ bool meet(const std::string& room, const std::vector<BusNode*>& nodes) {
       const auto reached = [&] {
         const size_t before = to->zeros(room);
         from->say(room, 0);
-        return eventually([&] { return to->zeros(room) > before; }, 20);
+        return eventually([&] { return to->zeros(room) > before; }, std::chrono::milliseconds(20));
       };
       if (from != to && !eventually(reached)) return false;
     }
@@ -266,7 +266,7 @@ TEST(NatsBus, WrongCredentialsAreSaidAndRightOnesTaken) {
 
 TEST(NatsBus, WhatTheServerDoesNotAllowIsSaid) {
   NatsServers servers(1);
-  const std::string file = servers.directory().file("server.conf");
+  const std::string file = servers.directory() / "server.conf";
   std::ofstream(file) << "authorization { users = [ { user: ana, password: x,"
                          " permissions: { publish: \"room.*\", subscribe: \"node.heartbeat\" } } ] }\n";
   servers[0].start({"-c", file});
@@ -292,7 +292,7 @@ class NatsTls : public testing::Test {
                                         " -out " + at("cert.pem") + out};
     for (const std::string& command : commands) ASSERT_EQ(std::system(command.c_str()), 0) << command;
   }
-  std::string at(const std::string& name) const { return directory_.file(name); }
+  std::string at(const std::string& name) const { return directory_ / name; }
 
   TemporaryDirectory directory_;
 };
@@ -325,7 +325,8 @@ TEST_F(NatsTls, WhatWasCutWhileAServerHungGoesOnWhereItStopped) {
   servers[0].stop();
   // More than the kernel takes for a server that reads nothing, less than the queue holds.
   for (Sequence i = 1; i <= 100; ++i) a.say("plaza", piece_of(i, i, 70'000 + i));
-  EXPECT_FALSE(eventually([&] { return a->counts().published == 100; }, 300)) << "the server was to hold it up";
+  EXPECT_FALSE(eventually([&] { return a->counts().published == 100; }, std::chrono::milliseconds(300)))
+      << "the server was to hold it up";
   servers[0].go_on();
   EXPECT_TRUE(b.hears("plaza", 100));
   EXPECT_EQ(b.heard("plaza"), numbers(1, 100));
@@ -345,7 +346,7 @@ TEST_F(NatsTls, AHandshakeWithoutAnEndKeepsNobodyFromTheOtherServer) {
   }
   // A server that accepts, greets, and says nothing to the handshake.
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = local_address(0);
+  sockaddr_in address = HeldPort::loopback(0);
   socklen_t size = sizeof address;
   ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
   ASSERT_EQ(::listen(fd, 8), 0);
@@ -372,7 +373,7 @@ TEST(NatsBus, WhatStrangersSayIsDroppedAndCounted) {
   servers.start();
   BusNode a(servers.urls());
   ASSERT_TRUE(a.stands() && a.join("plaza"));
-  const int fd = dial(servers[0].port());
+  const int fd = HeldPort::dial(servers[0].port());
   ASSERT_GE(fd, 0);
   std::string said = "CONNECT {\"verbose\":false}\r\n";
   const auto say = [&](const std::string& subject, const std::string& bytes) {
@@ -402,7 +403,7 @@ TEST(NatsBus, WhatStrangersSayIsDroppedAndCounted) {
 
 TEST(NatsBus, APieceLargerThanTheServerTakesComesInSeveral) {
   NatsServers servers(1);
-  const std::string file = servers.directory().file("server.conf");
+  const std::string file = servers.directory() / "server.conf";
   std::ofstream(file) << "max_payload: 100000\n";
   servers[0].start({"-c", file});
   BusNode a(servers.urls()), b(servers.urls());

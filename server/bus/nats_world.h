@@ -2,93 +2,38 @@
 // with a shard that hears. Servers are killed, stopped and continued by their own pid; all end with the world.
 #pragma once
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <mutex>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/testing.h"
 #include "bus/nats_bus.h"
 
 namespace tertulia {
 
-// Waits for what must come. False: it did not, within the time.
-inline bool eventually(const std::function<bool()>& condition, int64_t ms = 15'000) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > until) return condition();
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
-}
-
-inline sockaddr_in local_address(uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
-}
-
-inline uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = local_address(0);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-  EXPECT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  ::close(fd);
-  return ntohs(address.sin_port);
-}
-
-// A connection that speaks for itself; -1: nobody listens.
-inline int dial(uint16_t port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_in address = local_address(port);
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
-  ::close(fd);
-  return -1;
-}
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string path = std::filesystem::temp_directory_path() / "tertulia-bus-XXXXXX";
-    EXPECT_NE(::mkdtemp(path.data()), nullptr);
-    path_ = path;
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  std::string file(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
-
 class NatsProcess {
  public:
-  NatsProcess(std::string log, uint16_t port) : log_(std::move(log)), port_(port) {}
+  explicit NatsProcess(std::string log) : log_(std::move(log)) {}
   ~NatsProcess() { kill(); }
   NatsProcess(const NatsProcess&) = delete;
   NatsProcess& operator=(const NatsProcess&) = delete;
 
   // Until it listens.
   void start(const std::vector<std::string>& arguments = {}) {
-    std::vector<std::string> words = {"nats-server", "-a", "127.0.0.1", "-p", std::to_string(port_), "-l", log_};
+    std::vector<std::string> words = {"nats-server", "-a", "127.0.0.1", "-p", port_.text(), "-l", log_};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
@@ -103,7 +48,8 @@ class NatsProcess {
       ::_exit(127);
     }
     int fd = -1;
-    ASSERT_TRUE(eventually([&] { return (fd = dial(port_)) >= 0 || ::waitpid(pid_, nullptr, WNOHANG) == pid_; }));
+    ASSERT_TRUE(eventually(
+        [&] { return (fd = HeldPort::dial(port_.number())) >= 0 || ::waitpid(pid_, nullptr, WNOHANG) == pid_; }));
     ASSERT_GE(fd, 0) << "nats-server did not start (script/setup --test installs it): " << log();
     ::close(fd);
   }
@@ -131,20 +77,13 @@ class NatsProcess {
     }));
   }
   void go_on() const { signal(SIGCONT); }
-  uint16_t port() const { return port_; }
-  std::string address(const std::string& before = "nats://") const {
-    return before + "127.0.0.1:" + std::to_string(port_);
-  }
-  std::string log() const {
-    std::ifstream file(log_);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
+  uint16_t port() const { return port_.number(); }
+  std::string address(const std::string& before = "nats://") const { return before + "127.0.0.1:" + port_.text(); }
+  std::string log() const { return file_contents(log_); }
 
  private:
   const std::string log_;
-  const uint16_t port_;
+  const HeldPort port_;
   pid_t pid_ = 0;
 };
 
@@ -153,8 +92,8 @@ class NatsServers {
  public:
   explicit NatsServers(size_t count, std::vector<std::string> arguments = {}) : arguments_(std::move(arguments)) {
     for (size_t i = 0; i < count; ++i) {
-      all_.push_back(std::make_unique<NatsProcess>(directory_.file(std::to_string(i) + ".log"), free_port()));
-      routes_.push_back("nats://127.0.0.1:" + std::to_string(free_port()));
+      all_.push_back(std::make_unique<NatsProcess>(directory_ / (std::to_string(i) + ".log")));
+      routes_.push_back("nats://127.0.0.1:" + route_ports_.emplace_back(std::make_unique<HeldPort>())->text());
     }
   }
   NatsServers& start() {
@@ -196,6 +135,7 @@ class NatsServers {
   TemporaryDirectory directory_;
   const std::vector<std::string> arguments_;
   std::vector<std::unique_ptr<NatsProcess>> all_;
+  std::vector<std::unique_ptr<HeldPort>> route_ports_;
   std::vector<std::string> routes_;
 };
 
@@ -244,7 +184,7 @@ class BusNode : public BusSubscriber, public BusWatcher {
   bool join(const std::string& room, int64_t ms = 15'000) {
     const auto ready = std::make_shared<std::atomic<bool>>(false);
     subscribe(room, [ready] { *ready = true; });
-    return eventually([ready] { return ready->load(); }, ms);
+    return eventually([ready] { return ready->load(); }, std::chrono::milliseconds(ms));
   }
   void say(const std::string& room, Sequence number) {
     bus_->publish(std::make_shared<BusItem>(BusItem{room, Position{number, {}}}), *this);
@@ -270,7 +210,7 @@ class BusNode : public BusSubscriber, public BusWatcher {
           const std::vector<Sequence> all = heard(room);
           return std::find(all.begin(), all.end(), number) != all.end();
         },
-        ms);
+        std::chrono::milliseconds(ms));
   }
   size_t returned() {
     const std::lock_guard lock(mutex_);

@@ -12,8 +12,8 @@
 #include <functional>
 #include <string>
 #include <string_view>
-#include <thread>
 
+#include "base/testing.h"
 #include "net/unique_fd.h"
 
 namespace tertulia {
@@ -93,15 +93,5 @@ class TestSocket {
   bool reset_ = false;
   std::string text_;
 };
-
-// Waits for a condition that another thread will make true. Returns whether it did within the deadline.
-inline bool eventually(const std::function<bool()>& condition, int deadline_ms = TestSocket::kDeadlineMs) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(deadline_ms);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 }  // namespace tertulia

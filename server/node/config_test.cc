@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/testing.h"
 #include "node/settings.h"
 
 namespace tertulia {
@@ -22,16 +23,9 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::StartsWith;
 
-// A directory of the test's own, gone at its end.
 class ConfigTest : public testing::Test {
  public:
-  ConfigTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "tertulia-config-XXXXXX").string();
-    directory_ = mkdtemp(name.data());
-  }
-  ~ConfigTest() override { std::filesystem::remove_all(directory_); }
-
-  std::string path(const char* name = "t.toml") const { return directory_ + "/" + name; }
+  std::string path(const char* name = "t.toml") const { return directory_ / name; }
   void file_says(const std::string& text) { std::ofstream(path()) << text; }
 
   static std::variant<Config, ExitWith> run(const std::vector<std::string>& arguments,
@@ -57,7 +51,7 @@ class ConfigTest : public testing::Test {
   }
 
  private:
-  std::string directory_;
+  TemporaryDirectory directory_;
 };
 
 TEST_F(ConfigTest, WithoutAnythingTheDefaultsHold) {

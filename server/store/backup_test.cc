@@ -24,7 +24,7 @@ struct World {
     EXPECT_NE(opened.store, nullptr) << opened.error;
     return std::move(opened.store);
   }
-  testing_store::TemporaryDirectory directory;
+  TemporaryDirectory directory;
   testing_store::SharedManualClock clock;
   StoreOptions options;
 };

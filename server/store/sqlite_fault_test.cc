@@ -69,13 +69,8 @@ struct World {
   bool answered(size_t count) {
     return caller->loop().run_until([&] { return later.size() >= count; });
   }
-  template <class Done>
-  static bool becomes(Done done) {
-    for (int i = 0; i < 30'000 && !done(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    return done();
-  }
 
-  testing_store::TemporaryDirectory directory{true};
+  TemporaryDirectory directory{true};
   std::string place;
   SystemClock clock;
   StoreMetrics metrics;
@@ -209,7 +204,7 @@ void fill_disk(const std::string& file) {
 
 // In a process of its own, so that the namespace ends with it. 0: all was well; 77: not possible here.
 int on_a_small_disk(void (*test)(World&)) {
-  testing_store::TemporaryDirectory mount_point;
+  TemporaryDirectory mount_point;
   const pid_t child = ::fork();
   if (child == 0) {
     if (!mount_small_disk(mount_point.path())) ::_exit(77);
@@ -365,7 +360,7 @@ TEST(SqliteFault, WhileTheDiskIsBrokenOnlyWhatWasProvenDurableIsShown) {
   failpoint_arm("after_commit_before_answer=error,while_opening:1+=error");
   w.starts_to_say("plaza", "late", "x");
   w.starts_to_say("new room", "first", "x");
-  ASSERT_TRUE(World::becomes([&] { return failpoint_passes("while_opening") >= 2; }));
+  ASSERT_TRUE(eventually([&] { return failpoint_passes("while_opening") >= 2; }));
   Rows rows = w.caller->read_all("plaza");
   expect_whole_log("plaza", rows);
   EXPECT_EQ(rows.rows.size(), 6u) << "what was durable before is still served, and no more";
@@ -420,7 +415,7 @@ TEST(SqliteFault, AStopWhileTheDiskIsBrokenEndsAndTheNextStartIsWhole) {
   w.caller->says("plaza", "u1", "one");
   failpoint_arm("disk_broken:1+=error");
   w.starts_to_say("plaza", "u2", "two");
-  ASSERT_TRUE(World::becomes([&] { return w.metrics.io_errors >= 1; }));
+  ASSERT_TRUE(eventually([&] { return w.metrics.io_errors >= 1; }));
   w.stop();
   EXPECT_TRUE(w.later.empty()) << "undecided is not answered";
   failpoint_disarm_all();
@@ -438,7 +433,7 @@ TEST(SqliteFault, ASlowDiskSlowsAppendsAndNotReads) {
   failpoint_arm("in_wal_sync=sleep_400");
   const int64_t began_us = w.clock.now_us();
   w.starts_to_say("plaza", "u2", "two");
-  ASSERT_TRUE(World::becomes([&] { return failpoint_passes("in_wal_sync") >= 1; }));
+  ASSERT_TRUE(eventually([&] { return failpoint_passes("in_wal_sync") >= 1; }));
   EXPECT_EQ(w.caller->read_all("plaza").rows.size(), 1u) << "not visible before it is durable";
   EXPECT_LT(w.clock.now_us() - began_us, 350'000);
   ASSERT_TRUE(w.answered(1));

@@ -11,7 +11,6 @@ namespace {
 using testing_store::Caller;
 using testing_store::expect_whole_log;
 using testing_store::one;
-using testing_store::TemporaryDirectory;
 using testing_store::text_message;
 
 // One data directory, served by one store at a time.

@@ -2,20 +2,18 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
-#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/testing.h"
 #include "store/store.h"
 
 namespace tertulia::testing_store {
@@ -58,29 +56,6 @@ class SharedManualClock final : public Clock {
 
  private:
   std::atomic<int64_t> now_us_ = 1'000'000;
-};
-
-class TemporaryDirectory {
- public:
-  // in_memory: where there is such a place; syncs take no time there.
-  explicit TemporaryDirectory(bool in_memory = false) {
-    std::filesystem::path above = std::filesystem::temp_directory_path();
-    if (in_memory && ::access("/dev/shm", W_OK) == 0) above = "/dev/shm";
-    std::string pattern = (above / "tertulia-test-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) != nullptr) path_ = pattern;
-    EXPECT_FALSE(path_.empty());
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 inline Message text_message(const std::string& uuid, const std::string& user, const std::string& text) {

@@ -49,7 +49,7 @@ struct World {
     return lines;
   }
 
-  testing_store::TemporaryDirectory directory;
+  TemporaryDirectory directory;
   testing_store::SharedManualClock clock;
   StoreOptions options;
   std::unique_ptr<Store> store;

@@ -54,7 +54,7 @@ class SqliteUnderTest final : public StoreUnderTest {
     store_ = std::move(opened.store);
   }
 
-  testing_store::TemporaryDirectory directory_;
+  TemporaryDirectory directory_;
   std::unique_ptr<Store> store_;
 };
 

@@ -15,6 +15,7 @@
 #include <set>
 
 #include "base/random.h"
+#include "base/testing.h"
 #include "crash_session.h"
 #include "crash_vfs.h"
 #include "store/open_store.h"
@@ -25,25 +26,13 @@ namespace {
 
 std::string own_path;
 
-// Syncs are free in memory, and the disk is simulated anyway.
-std::string temporary_place() {
-  const char* place = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-  std::string pattern = std::string(place) + "/tertulia-crash-XXXXXX";
-  if (::mkdtemp(pattern.data()) == nullptr) std::abort();
-  return pattern;
-}
-
 class Story {
  public:
-  Story(uint64_t seed, Mutation mutation) : random_(seed), mutation_(mutation), place_(temporary_place()) {
+  Story(uint64_t seed, Mutation mutation) : random_(seed), mutation_(mutation) {
     std::filesystem::create_directory(disk());
   }
   Story(const Story&) = delete;
   Story& operator=(const Story&) = delete;
-  ~Story() {
-    std::error_code ignored;
-    std::filesystem::remove_all(place_, ignored);
-  }
 
   // These failpoints, one a session, and then a loss of power. Empty, or what was lost.
   std::string tell(const std::vector<std::string>& script) {
@@ -72,9 +61,9 @@ class Story {
   const std::string& log() const { return log_; }
 
  private:
-  std::string data_dir() const { return place_ + "/data"; }
-  std::string disk() const { return place_ + "/disk"; }
-  std::string journal() const { return place_ + "/journal"; }
+  std::string data_dir() const { return place_ / "data"; }
+  std::string disk() const { return place_ / "disk"; }
+  std::string journal() const { return place_ / "journal"; }
 
   std::string failpoint() {
     const std::string pass = std::to_string(1 + random_.below(12));
@@ -173,7 +162,7 @@ class Story {
 
   SeededRandom random_;
   const Mutation mutation_;
-  const std::string place_;
+  const TemporaryDirectory place_{true};  // syncs are free in memory, and the disk is simulated anyway
   std::string log_;
 };
 

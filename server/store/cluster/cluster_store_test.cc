@@ -33,16 +33,6 @@ Position start_of(const std::string& room) {
   return {0, chain_start(room)};
 }
 
-template <class Condition>
-bool becomes(Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
-
 // Stands still; who looks at it may be made to do something. Links are followed by a look at it, so this is a place
 // between two calls of one link.
 class ActingClock final : public Clock {
@@ -125,7 +115,7 @@ struct Node {
   }
   void start() {
     ASSERT_EQ(store->start(), "");
-    ASSERT_TRUE(becomes([&] { return store->may_speak(); })) << store->trouble();
+    ASSERT_TRUE(eventually([&] { return store->may_speak(); })) << store->trouble();
   }
   // The answer comes into `results`, at its place.
   void append(const std::string& room, std::vector<Message> messages) {
@@ -198,7 +188,7 @@ struct ClusterStoreTest : testing::Test {
     int found = 0;
     for (int i = 0; i < 2; ++i) {
       ana.store->find("where it is connected", "x", call().loop(), [&](Rows) { ++found; });
-      ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == i + 1; }));
+      ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == i + 1; }));
     }
     ana.gate.open();
     ASSERT_TRUE(call().loop().run_until([&] { return found == 2; }));
@@ -216,7 +206,7 @@ struct ClusterStoreTest : testing::Test {
 TEST_F(ClusterStoreTest, WhatWaitsWhileABatchIsInTheStoreGoesTogetherInOrderOfArrival) {
   ana.gate.close(ModelCall::append);
   ana.append("plaza", one(text_message("first", "ana", "x")));
-  ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == 1; }));
+  ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == 1; }));
   const size_t before = calls(ModelCall::append);
   for (int i = 0; i < 40; ++i) {
     ana.append("room" + std::to_string(i % 4), one(text_message("u" + std::to_string(i), "ana", "x")));
@@ -237,7 +227,7 @@ TEST_F(ClusterStoreTest, OneUuidInSeveralCallsOfABatchIsOneMessage) {
   ASSERT_EQ(call().says("plaza", "old", "theirs", "bea").status, kDone);
   ana.gate.close(ModelCall::append);
   ana.append("patio", one(text_message("first", "ana", "x")));
-  ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == 1; }));
+  ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == 1; }));
   servers->poison([](const Message& message) { return message.text == "poison"; });
   ana.append("plaza", one(text_message("a", "ana", "one")));
   ana.append("plaza", one(text_message("a", "ana", "one")));
@@ -267,7 +257,7 @@ TEST_F(ClusterStoreTest, APoisonousMessageIsRefusedAloneAndTheNinetyNineOthersSt
   servers->poison([](const Message& message) { return message.text == "poison"; });
   ana.gate.close(ModelCall::append);
   ana.append("patio", one(text_message("first", "ana", "x")));
-  ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == 1; }));
+  ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == 1; }));
   std::vector<Message> messages;
   std::string expected;
   for (int i = 0; i < 100; ++i) {
@@ -357,9 +347,9 @@ TEST_F(ClusterStoreTest, WhatTheDatabaseDoesNotTakeNowIsSaidAndAnotherAttemptMay
   EXPECT_NE(ana.store->trouble(), "");
   ana.database->be_away(false);
   EXPECT_EQ(call().says("plaza", "a", "one").each.at(0).kind, Kind::added);
-  EXPECT_TRUE(becomes([&] { return ana.store->trouble().empty(); })) << ana.store->trouble();
+  EXPECT_TRUE(eventually([&] { return ana.store->trouble().empty(); })) << ana.store->trouble();
   EXPECT_GE(ana.metrics.io_errors, 1u);
-  EXPECT_TRUE(becomes([&] { return ana.metrics.reopens == ana.metrics.io_errors; }));
+  EXPECT_TRUE(eventually([&] { return ana.metrics.reopens == ana.metrics.io_errors; }));
 }
 
 TEST_F(ClusterStoreTest, OneUuidThroughTwoNodesAtOnceIsOneMessage) {
@@ -393,7 +383,7 @@ TEST_F(ClusterStoreTest, ARepeatThatIsNotProvenIsAckedOnlyBehindAMark) {
   ana.gate.close(ModelCall::mark);
   ana.database->next(ModelCall::mark, ModelFault::warning, 2);  // they do not prove anything
   ana.append("plaza", one(text_message("a", "ana", "one")));
-  ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == 1; })) << "no mark was asked for";
+  ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == 1; })) << "no mark was asked for";
   ana.take_answers();
   EXPECT_EQ(ana.answered, 0u);
   ana.gate.open();
@@ -408,7 +398,7 @@ TEST_F(ClusterStoreTest, ARepeatThatAFailoverTookBackIsAppended) {
   stranger.append_unproven("plaza", text_message("a", "ana", "one"));
   ana.gate.close(ModelCall::mark);
   ana.append("plaza", one(text_message("a", "ana", "one")));
-  ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == 1; }));
+  ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == 1; }));
   servers->failover();
   ana.gate.open();
   ASSERT_TRUE(ana.all_answered());
@@ -465,7 +455,7 @@ TEST_F(ClusterStoreTest, CallsThatHoldDifferentPastsDoNotShareABatch) {
   other.chain.bytes[0] ^= 1;
   ana.gate.close(ModelCall::append);
   ana.append("patio", one(text_message("first", "ana", "x")));
-  ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == 1; }));
+  ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == 1; }));
   std::vector<AppendResult::Status> said;
   const auto note = [&](AppendResult result) { said.push_back(result.status); };
   ana.store->append("plaza", held, one(text_message("b", "ana", "two")), call().loop(), note);
@@ -535,7 +525,7 @@ TEST_F(ClusterStoreTest, ADeposedPrimaryShowsNothingOfItsOwnWhateverNumbersArePr
   const Rows rows = call().read("plaza", start_of("plaza"));
   EXPECT_EQ(rows.status, Rows::Status::not_now) << "row 3 is proven, but row 2 here is another";
   ana.database->cut();
-  EXPECT_TRUE(becomes([&] { return call().read_all("plaza").rows.size() == 3; }));
+  EXPECT_TRUE(eventually([&] { return call().read_all("plaza").rows.size() == 3; }));
   EXPECT_EQ(uuids("plaza"), "a b c ");
 }
 
@@ -554,7 +544,7 @@ TEST_F(ClusterStoreTest, ReadsThatWaitTogetherShareOneMark) {
     });
     // Both workers are held up with what came first; all others wait for them.
     if (i < 2) {
-      ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == i + 1; }));
+      ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == i + 1; }));
     }
   }
   ana.gate.open();
@@ -570,9 +560,9 @@ TEST_F(ClusterStoreTest, AMarkThatWasBegunBeforeARowWasReadDoesNotProveIt) {
   ana.gate.close(ModelCall::mark);
   std::optional<Rows> first, second;
   ana.store->read_last("plaza", 1, 1000, call().loop(), [&](Rows rows) { first = std::move(rows); });
-  ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == 1; }));
+  ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == 1; }));
   ana.store->read_last("plaza", 1, 1000, call().loop(), [&](Rows rows) { second = std::move(rows); });
-  ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == 2; })) << "the other worker's reads need their own mark";
+  ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == 2; })) << "the other worker's reads need their own mark";
   ana.take_answers();
   EXPECT_FALSE(first || second);
   ana.gate.open();
@@ -598,7 +588,7 @@ TEST_F(ClusterStoreTest, APositionIsJudgedOnlyOnAConnectionThatHasCommittedSince
   const Position newer = servers->log("plaza").back().position();
   EXPECT_EQ(call().confirm("plaza", newer).status, Rows::Status::not_now);
   ana.database->cut();
-  EXPECT_TRUE(becomes([&] { return call().confirm("plaza", newer).status == kOk; }));
+  EXPECT_TRUE(eventually([&] { return call().confirm("plaza", newer).status == kOk; }));
 }
 
 TEST_F(ClusterStoreTest, AConnectionMadeAnewBetweenMarkAndReadConfirmsNothing) {
@@ -630,13 +620,13 @@ TEST_F(ClusterStoreTest, WhenAConnectionIsMadeAnewTheWatcherIsToldAndNothingCoun
   EXPECT_EQ(watcher.returned, 0);
   const size_t marks = calls(ModelCall::mark);
   ana.database->cut();
-  EXPECT_TRUE(becomes([&] { return call().last("plaza", 1).status == kOk; }));
+  EXPECT_TRUE(eventually([&] { return call().last("plaza", 1).status == kOk; }));
   ASSERT_TRUE(call().loop().run_until([&] { return watcher.returned > 0; }));
   EXPECT_GT(calls(ModelCall::mark), marks);
   ana.store->watch(nullptr, nullptr);
   const int before = watcher.returned;
   ana.database->cut();
-  EXPECT_TRUE(becomes([&] { return call().last("plaza", 1).status == kOk; }));
+  EXPECT_TRUE(eventually([&] { return call().last("plaza", 1).status == kOk; }));
   EXPECT_EQ(watcher.returned, before);
 }
 
@@ -663,7 +653,7 @@ TEST_F(ClusterStoreTest, ADatabaseThatDoesNotAnswerFailsReadsSoon) {
   for (int i = 0; i < 60; ++i) {
     ana.store->read_last("plaza", 1, 1, call().loop(), fails);
     if (i < 2) {
-      ASSERT_TRUE(becomes([&] { return ana.gate.arrived() == i + 1; }));
+      ASSERT_TRUE(eventually([&] { return ana.gate.arrived() == i + 1; }));
     }
   }
   ana.database->be_away(true);
@@ -680,12 +670,12 @@ TEST_F(ClusterStoreTest, ReadMarkersAreMergedSeenBeforeTheyAreWrittenAndOutliveA
   EXPECT_EQ(call().marker("plaza", "ana"), 500u);
   EXPECT_EQ(calls(ModelCall::write_markers), 0u);
   ana.database->next(ModelCall::write_markers, ModelFault::lost_before);
-  ASSERT_TRUE(becomes([&] { return calls(ModelCall::write_markers) >= 1; }));
+  ASSERT_TRUE(eventually([&] { return calls(ModelCall::write_markers) >= 1; }));
   EXPECT_EQ(call().marker("plaza", "ana"), 500u);
-  ASSERT_TRUE(becomes([&] { return calls(ModelCall::write_markers) >= 2; }));
+  ASSERT_TRUE(eventually([&] { return calls(ModelCall::write_markers) >= 2; }));
   Node bea(servers, clock);
   bea.start();
-  EXPECT_TRUE(becomes([&] { return bea.call->marker("plaza", "ana") == 500u; }));
+  EXPECT_TRUE(eventually([&] { return bea.call->marker("plaza", "ana") == 500u; }));
 }
 
 // --- start and end ---
@@ -706,7 +696,7 @@ TEST_F(ClusterStoreTest, WhatWasAppendedAndMarkedBeforeTheEndIsThere) {
 TEST_F(ClusterStoreTest, TheEndDoesNotWaitForADatabaseThatIsAway) {
   ana.database->all_writes(ModelFault::lost_before);
   for (int i = 0; i < 10; ++i) ana.append("plaza", one(text_message(std::to_string(i), "ana", "x")));
-  ASSERT_TRUE(becomes([&] { return calls(ModelCall::append) >= 2; }));
+  ASSERT_TRUE(eventually([&] { return calls(ModelCall::append) >= 2; }));
   ana.database->be_away(true);
   const auto began = std::chrono::steady_clock::now();
   ana.store->stop(true);
@@ -720,11 +710,12 @@ TEST(ClusterStoreStart, ADatabaseThatStartsTogetherWithTheNodeIsWaitedFor) {
   Node node(std::make_shared<ModelServers>(), clock);
   node.database->be_away(true);
   std::thread later([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(700));
+    EXPECT_TRUE(eventually([&] { return node.database->prepares() >= 1; }));
     node.database->be_away(false);
   });
   EXPECT_EQ(node.store->start(), "");
   later.join();
+  EXPECT_GE(node.database->prepares(), 2u);
 }
 
 TEST(ClusterStoreStart, ADatabaseThatDoesNotComeIsSaidInASentence) {
@@ -737,7 +728,7 @@ TEST(ClusterStoreStart, ADatabaseThatDoesNotComeIsSaidInASentence) {
     error = node.store->start();
     over = true;
   });
-  EXPECT_TRUE(becomes([&] {
+  EXPECT_TRUE(eventually([&] {
     clock.advance_ms(1'000);
     return over.load();
   }));

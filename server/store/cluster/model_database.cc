@@ -214,6 +214,7 @@ struct ModelDatabase::Faults {
   uint64_t cuts = 0;
   int64_t slow_us = 0;
   size_t links = 0;
+  size_t prepares = 0;
   std::function<ModelFault(const ModelStep&)> hook;  // constant after the first call
 };
 
@@ -652,6 +653,7 @@ ModelDatabase::~ModelDatabase() = default;
 
 std::string ModelDatabase::prepare() {
   const std::lock_guard lock(faults_->mutex);
+  ++faults_->prepares;
   return faults_->away ? "model: away, as the test wants it" : "";
 }
 
@@ -692,6 +694,11 @@ void ModelDatabase::be_slow(int64_t us) {
 void ModelDatabase::on_step(std::function<ModelFault(const ModelStep&)> hook) {
   const std::lock_guard lock(faults_->mutex);
   faults_->hook = std::move(hook);
+}
+
+size_t ModelDatabase::prepares() const {
+  const std::lock_guard lock(faults_->mutex);
+  return faults_->prepares;
 }
 
 size_t ModelDatabase::calls(ModelCall call) const {

@@ -201,6 +201,8 @@ class ModelDatabase final : public Database {
 
   // How many calls of this kind have been begun, over all links.
   size_t calls(ModelCall call) const;
+  // How often prepare() was asked for, refused or not.
+  size_t prepares() const;
 
  private:
   friend class ModelLink;
