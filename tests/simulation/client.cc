@@ -243,27 +243,35 @@ void Client::on_message(std::string_view text) {
   message.sent_at_ms = number_behind(text, R"("sentAt":)");
   const bool own = message.uuid.starts_with(settings_.who + "-");
   oracle_.shown(settings_.who, room->name, *position);
-  const bool seen = room->held && position->sequence <= room->held->sequence;
-  if (settings_.dialect == Dialect::classic && own &&
-      (!room->joined || (seen && !oracle_.taken_back(room->name, *room->held)))) {
-    // A repeat is acked where it can be heard, and so is what a former member sends.
-    ack(*room, message.uuid, *position);
-    return;
+  if (settings_.dialect == Dialect::classic && room->held) {
+    // It cannot be told that the log went back: it is closed, and goes on with the newest.
+    const bool gone = oracle_.taken_back(room->name, *room->held);
+    room->begins_again |= gone;
+    if (own) {
+      // A repeat is acked where it can be heard, and so is what a former member sends. A client that begins again can
+      // not tell such an ack from the history that holds it, until something comes that is not its own.
+      const bool behind = !gone && position->sequence <= room->held->sequence;
+      const bool next = !gone && position->sequence == room->held->sequence + 1;
+      if (!room->joined || behind || (room->begins_again && !next)) {
+        if (room->joined && !behind) room->held = position;
+        ack(*room, message.uuid, *position);
+        return;
+      }
+    }
   }
   trace_.say(settings_.who, "sees", room->name, *position, message.uuid);
   const bool may_skip = room->skipped_before && position->sequence == *room->skipped_before;
   if (room->held && !may_skip) {
     const bool next = position->sequence == room->held->sequence + 1;
     const bool fits = next && chain_next(room->held->chain, position->sequence, message) == position->chain;
-    // A classic client cannot be told that the log went back: it is closed, and goes on with the newest.
-    const bool may_begin_again = settings_.dialect == Dialect::classic && oracle_.taken_back(room->name, *room->held);
-    if (!fits && !may_begin_again)
+    if (!fits && !room->begins_again)
       oracle_.fault(next ? "a chain that does not continue what is held:" : "not the next message:", settings_.who,
                     room->name, *room->held, *position);
   } else if (!room->held && !room->fresh) {
     oracle_.fault("a message out of nowhere:", settings_.who, room->name, *position);
   }
   room->fresh = false;
+  room->begins_again = room->begins_again && own;
   room->skipped_before.reset();
   room->held = position;
   if (own) ack(*room, message.uuid, *position);

@@ -78,6 +78,7 @@ class Client final : public WireClient {
     std::optional<Position> held;
     std::optional<Sequence> skipped_before;  // the next message may be this one
     bool fresh = true;                       // the next message may have any number
+    bool begins_again = false;               // classic: what was held is gone, and nothing but its own has come since
     bool joined = false;                     // answered OK on this connection
     uint64_t join_request = 0;
     std::deque<Out> outbox;
