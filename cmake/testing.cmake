@@ -23,7 +23,7 @@ endif()
 set(TERTULIA_SANITIZER_ENVIRONMENT
     "ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=86:detect_stack_use_after_return=1"
     "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1"
-    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86")
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86:suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
 
 # tertulia_program_test(NAME PROGRAM LABEL [COMMAND...]): PROGRAM, a target of this build; under the umbrella also as built
 # by asan (asan.NAME), and with LONG by tsan (tsan.NAME). With COMMAND that is run instead, {} in it being the program's path.

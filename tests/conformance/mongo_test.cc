@@ -4,6 +4,7 @@
 #include <mongoc/mongoc.h>
 
 #include <atomic>
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -35,7 +36,9 @@ class Mongo : public testing::Test {
     ASSERT_EQ(prepare(*database_), "");
     link_ = open();
   }
+  // On any thread.
   std::unique_ptr<cluster::Link> open() {
+    const std::lock_guard lock(mutex_);
     workers_made_.push_back(workers_.make("test"));
     return database_->link(*workers_made_.back());
   }
@@ -82,7 +85,8 @@ class Mongo : public testing::Test {
   MongoServer* server_ = nullptr;
   std::string url_;
   ThreadWorkers workers_;
-  std::vector<std::unique_ptr<Worker>> workers_made_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Worker>> workers_made_;  // guarded by mutex_
   std::unique_ptr<cluster::Database> database_;
   std::unique_ptr<cluster::Link> link_;
 };
