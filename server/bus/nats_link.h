@@ -23,8 +23,9 @@
 #include "base/function.h"
 #include "bus/nats_url.h"
 
-struct __natsConnection;
-struct __natsSubscription;
+// As libnats calls them.
+struct __natsConnection;    // NOLINT(bugprone-reserved-identifier)
+struct __natsSubscription;  // NOLINT(bugprone-reserved-identifier)
 
 namespace tertulia {
 

@@ -27,7 +27,7 @@ class Node final : private StoreWatcher, private BusWatcher {
   // One shard for each loop. REQUIRES: doors and loops outlive the node.
   Node(Clock& clock, Random& random, Log& log, Store& store, Bus& bus, Options options, std::string version,
        const std::vector<Loop>& loops);
-  ~Node();
+  ~Node() override;
 
   // Starts the shards' clockwork. The loops may run already, or later.
   void start();

@@ -20,7 +20,7 @@ inline constexpr Sequence sequence_max = (uint64_t{1} << 53) - 1;
 
 struct Chain {
   std::array<uint8_t, 12> bytes{};
-  friend auto operator<=>(const Chain&, const Chain&) = default;
+  friend auto operator<=>(const Chain&, const Chain&) = default;  // NOLINT(modernize-use-nullptr): of its own making
 };
 
 struct Position {

@@ -97,9 +97,9 @@ class RoomLog {
   // From the bus. Returns how many of them were here already, or do not continue what is held.
   size_t take(const LogPiece& piece, int64_t now_us);
   // Somebody knows of a head (an announcement, a read): what is missing will be read if it does not come.
-  void know_head(const Position& head, int64_t now_us);
+  void know_head(const Position& position, int64_t now_us);
   // The store's head, asked for when `held` was ours: one below that is a suspicion.
-  void know_store_head(const Position& head, const Position& held, int64_t now_us);
+  void know_store_head(const Position& position, const Position& held, int64_t now_us);
   void gap_read(const Rows& rows, int64_t now_us);
   void tick(int64_t now_us);
 

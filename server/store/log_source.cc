@@ -151,7 +151,9 @@ OpenedLogSource open_log_source(std::string_view kind, const std::string& data_d
   }
   if (auto database = open_database(kind, options)) {
     ThreadWorkers workers;
-    return {make_log_source(std::move(database), workers), ""};
+    OpenedLogSource opened;
+    opened.source = make_log_source(std::move(database), workers);
+    return opened;
   }
   return {nullptr, "store: a store \"" + std::string(kind.substr(0, kind.find(':'))) +
                        "\" keeps nothing that could be verified."};
