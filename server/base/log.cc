@@ -70,7 +70,7 @@ void append_time(std::string& out, int64_t unix_ms) {
 }
 
 bool needs_quotes(std::string_view text) {
-  if (text.empty() || text.size() > text_bytes_max) return true;
+  if (text.empty()) return true;
   for (const char c : text) {
     if (c <= ' ' || c == '"' || c == '\\' || c == '=' || c >= 0x7f) return true;
   }
@@ -79,12 +79,12 @@ bool needs_quotes(std::string_view text) {
 
 void append_value(std::string& out, const LogField& field, LogFormat format) {
   if (const auto* text = std::get_if<std::string_view>(&field.value)) {
-    if (format == LogFormat::plain && !needs_quotes(*text)) {
+    if (format == LogFormat::plain && text->size() <= field.bytes_max && !needs_quotes(*text)) {
       out += *text;
       return;
     }
     out += '"';
-    append_escaped(out, *text, text_bytes_max);
+    append_escaped(out, *text, field.bytes_max);
     out += '"';
   } else if (const auto* yes = std::get_if<bool>(&field.value)) {
     out += *yes ? "true" : "false";

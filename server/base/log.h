@@ -34,9 +34,15 @@ enum class LogFormat : uint8_t { plain, json };
 std::string_view to_string(LogLevel level);
 std::optional<LogLevel> log_level_named(std::string_view name);
 
+// Text that the server itself has written for its operator, with what to do at its end: cut only at 1,024 bytes.
+struct LogSentence {
+  std::string_view text;
+};
+
 // A field lives only until its line is written; texts are borrowed.
 class LogField {
  public:
+  LogField(std::string_view name, LogSentence sentence) : key(name), value(sentence.text), bytes_max(1024) {}
   LogField(std::string_view name, std::string_view text) : key(name), value(text) {}
   LogField(std::string_view name, const std::string& text) : key(name), value(std::string_view(text)) {}
   LogField(std::string_view name, const char* text) : key(name), value(std::string_view(text)) {}
@@ -53,6 +59,7 @@ class LogField {
 
   std::string_view key;
   std::variant<std::string_view, bool, double, int64_t, uint64_t> value;
+  size_t bytes_max = 256;
 };
 
 using LogFields = std::initializer_list<LogField>;

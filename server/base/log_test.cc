@@ -114,6 +114,16 @@ TEST_F(LogTest, ForeignTextIsCutTo256BytesBetweenCharacters) {
   EXPECT_THAT(pipe.read_all(), HasSubstr("\"" + std::string(256, 'x') + "\""));
 }
 
+TEST_F(LogTest, ASentenceOfOursKeepsWhatToDoAtItsEnd) {
+  const std::string sentence = std::string(900, 'x') + " Turn it on.";
+  json.warn("store", "says", {{"reason", LogSentence{sentence}}, {"n", 7}});
+  EXPECT_THAT(pipe.read_all(), AllOf(HasSubstr("\"" + sentence + "\""), HasSubstr("\"n\":7")));
+  plain.warn("store", "says", {{"reason", LogSentence{"short"}}});
+  EXPECT_THAT(pipe.read_all(), HasSubstr("reason=short"));
+  json.warn("store", "says", {{"reason", LogSentence{std::string(1025, 'x')}}});
+  EXPECT_THAT(pipe.read_all(), HasSubstr(std::string(1024, 'x') + "…\""));
+}
+
 TEST_F(LogTest, LineNeverExceedsWhatAPipeTakesAtOnce) {
   const std::string worst(256, '\x01');
   json.info("net", "got", {{"a", worst}, {"b", worst}, {"c", worst}, {"d", 7}});

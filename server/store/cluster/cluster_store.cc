@@ -60,7 +60,7 @@ std::string ClusterStore::start() {
     const std::string warning = database_->warning();
     if (!warning.empty()) {
       options_.log->warn("store", "the database may lose what it has confirmed",
-                         {{"reason", warning}, {"address", database_->address()}});
+                         {{"reason", LogSentence{warning}}, {"address", database_->address()}});
     }
   }
   return "";
@@ -72,7 +72,8 @@ void ClusterStore::wait_for_database(std::string& error) {
   while (!error.empty() && clock_.now_us() - began_us < kStartUs) {
     if (options_.log != nullptr && clock_.now_us() - told_us >= kStartTellUs) {
       told_us = clock_.now_us();
-      options_.log->warn("store", "waiting for the database", {{"reason", error}, {"address", database_->address()}});
+      options_.log->warn("store", "waiting for the database",
+                         {{"reason", LogSentence{error}}, {"address", database_->address()}});
     }
     if (!appender_.worker().pause_us(kStartPauseUs)) return;
     error = watched_.prepare();
