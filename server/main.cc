@@ -242,7 +242,8 @@ class Server {
     live_ = reloaded.live;
     counts_->set_per_address_max(per_address_max(live_));
     node_->reload(live_);
-    for (const std::string& notice : reloaded.notices) log_.warn("node", "configuration", {{"notice", notice}});
+    for (const std::string& notice : reloaded.notices)
+      log_.warn("node", "configuration", {{"notice", LogSentence{notice}}});
     log_.info("node", "configuration reloaded", {{"changed", joined(reloaded.changed)}});
     if (!reloaded.need_restart.empty()) {
       log_.warn("node", "changed settings need a restart", {{"settings", joined(reloaded.need_restart)}});
@@ -337,7 +338,7 @@ int serve(const Config& config) {
   const bool json = options.log_format == "json" || (options.log_format == "auto" && isatty(STDERR_FILENO) == 0);
   Log log(clock, STDERR_FILENO, json ? LogFormat::json : LogFormat::plain,
           log_level_named(options.log_level).value_or(LogLevel::info));
-  for (const std::string& notice : config.notices) log.warn("node", "configuration", {{"notice", notice}});
+  for (const std::string& notice : config.notices) log.warn("node", "configuration", {{"notice", LogSentence{notice}}});
   Wake wake;
   Server server(config, log, clock, wake);
   if (const std::string wrong = server.start(); !wrong.empty()) return fail(wrong);
@@ -394,8 +395,11 @@ int verify_store(const Config& config) {
         }
       });
   clear();
-  std::printf("%llu rooms and %llu messages were read; ", static_cast<unsigned long long>(verified.rooms),
-              static_cast<unsigned long long>(verified.messages));
+  const auto counted = [](uint64_t count, const char* what) {
+    return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+  };
+  const std::string rooms = counted(verified.rooms, "room"), messages = counted(verified.messages, "message");
+  std::printf("%s and %s were read; ", rooms.c_str(), messages.c_str());
   if (!verified.error.empty()) {
     std::printf("then reading failed.\n");
     std::fflush(stdout);
@@ -405,7 +409,8 @@ int verify_store(const Config& config) {
     std::printf("every chain fits.\n");
     return 0;
   }
-  std::printf("%llu places do not fit.\n", static_cast<unsigned long long>(verified.misfits));
+  std::printf("%s not fit.\n",
+              (counted(verified.misfits, "place") + (verified.misfits == 1 ? " does" : " do")).c_str());
   return 1;
 }
 

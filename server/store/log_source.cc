@@ -61,6 +61,14 @@ class SqliteLogSource final : public LogSource {
     return error;
   }
 
+  std::string newest(const std::string& room, Sequence& sequence) override {
+    sqlite::Use head(head_);
+    head->bind(1, room);
+    const int code = head->step();
+    sequence = code == SQLITE_ROW ? static_cast<Sequence>(head->number(0)) : 0;
+    return code == SQLITE_ROW || code == SQLITE_DONE ? "" : trouble();
+  }
+
  private:
   std::string read(const std::string& room, Sequence after, Rows& out) {
     out.head = {0, chain_start(room)};
@@ -113,6 +121,10 @@ class LinkLogSource final : public LogSource {
       rows = {};
       return link_->read_range(room, after, false, page_rows, page_bytes, rows);
     });
+  }
+
+  std::string newest(const std::string& room, Sequence& sequence) override {
+    return asked([&] { return link_->newest(room, sequence); });
   }
 
  private:

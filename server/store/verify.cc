@@ -29,8 +29,12 @@ class Walk {
     at_ = row.position();
   }
 
-  void end(const Position& head) {
-    if (head != at_) says(Misfit::Kind::end, at_.sequence, position_text(at_), position_text(head));
+  void end(const Position& head, Sequence newest) {
+    if (head != at_) {
+      says(Misfit::Kind::end, at_.sequence, position_text(at_), position_text(head));
+    } else if (newest > at_.sequence) {
+      says(Misfit::Kind::unled, newest, position_text(at_), std::to_string(newest));
+    }
   }
 
  private:
@@ -63,6 +67,7 @@ std::string misfit_text(const Misfit& misfit) {
     case Misfit::Kind::end:
       text += "here the log ends, at " + misfit.expected + ", but its head is said to be " + misfit.found;
       break;
+    case Misfit::Kind::unled: text += "nothing leads to this message, for the log ends at " + misfit.expected; break;
   }
   return text;
 }
@@ -78,13 +83,19 @@ Verified verify(LogSource& source, const std::function<void(const Misfit&)>& fou
     if (!verified.error.empty() || names.empty()) return verified;
     for (const std::string& name : names) {
       Walk walk(name, verified, found);
+      Sequence newest = 0;
       while (true) {
         Rows page;
         verified.error = source.rows(name, walk.at().sequence, page);
         if (!verified.error.empty()) return verified;
         for (const Row& row : page.rows) walk.take(row);
         if (page.rows.empty()) {
-          walk.end(page.head);
+          // A server may have added a row since the page was read: then the next one has it.
+          const Sequence seen = newest;
+          verified.error = source.newest(name, newest);
+          if (!verified.error.empty()) return verified;
+          if (newest > walk.at().sequence && seen <= walk.at().sequence) continue;
+          walk.end(page.head, newest);
           break;
         }
         if (verified.messages - told_at >= progress_every) {

@@ -24,6 +24,8 @@ class LogSource {
   [[nodiscard]] virtual std::string rooms(const std::string& after, size_t limit, std::vector<std::string>& names) = 0;
   // Rows with a sequence above `after`, ascending, as they are stored; and where the log's head is.
   [[nodiscard]] virtual std::string rows(const std::string& room, Sequence after, Rows& rows) = 0;
+  // The highest sequence of any row of the room, also of one that nothing leads to; 0: none.
+  [[nodiscard]] virtual std::string newest(const std::string& room, Sequence& sequence) = 0;
 };
 
 struct OpenedLogSource {
@@ -48,6 +50,7 @@ struct Misfit {
     previous,  // the row does not continue the chain of the one before
     chain,     // the row's chain is not the one computed from its message
     end,       // the log ends at this sequence, and its head is elsewhere
+    unled,     // a row has this sequence, and the log ends before it
   };
   Kind kind = Kind::missing;
   std::string room;

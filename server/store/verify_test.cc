@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "store/open_store.h"
 #include "store/sqlite.h"
 #include "store/store_testing.h"
@@ -119,12 +121,67 @@ TEST(Verify, AHeadThatItsRowsDoNotReachIsFound) {
       rows.head = {7, chain_start("x")};
       return "";
     }
+    std::string newest(const std::string&, Sequence& sequence) override {
+      sequence = 0;
+      return "";
+    }
   } source;
   std::vector<std::string> lines;
   const Verified result = verify(
       source, [&](const Misfit& each) { lines.push_back(misfit_text(each)); }, [](const Verified&) {});
   EXPECT_THAT(lines, ElementsAre(HasSubstr("here the log ends, at 0-")));
   EXPECT_EQ(result.misfits, 1u);
+}
+
+// A database without heads, where a log ends where nothing continues it: what stands behind a hole is then not read.
+TEST(Verify, RowsBehindAHoleAreFoundAndWhatAServerHasJustAddedIsNone) {
+  struct Source final : LogSource {
+    std::string rooms(const std::string& after, size_t, std::vector<std::string>& names) override {
+      if (after.empty()) names = {"plaza"};
+      return "";
+    }
+    std::string rows(const std::string& room, Sequence after, Rows& rows) override {
+      Row row;
+      row.sequence = after + 1;
+      row.previous = after == 0 ? chain_start(room) : last;
+      row.chain = chain_next(row.previous, row.sequence, row.message);
+      if (after < led) {
+        last = row.chain;
+        rows.rows.push_back(row);
+      }
+      rows.head = {after == 0 && led == 0 ? 0 : led, after == 0 && led == 0 ? chain_start(room) : last};
+      return "";
+    }
+    std::string newest(const std::string&, Sequence& sequence) override {
+      if (asked++ == 0) led += growth;
+      sequence = std::max(led, unled);
+      return "";
+    }
+    Sequence led = 2, unled = 0, growth = 0;
+    int asked = 0;
+    Chain last{};
+  };
+  std::vector<std::string> lines;
+  const auto all = [&](Source source) {
+    lines.clear();
+    return verify(
+        source, [&](const Misfit& each) { lines.push_back(misfit_text(each)); }, [](const Verified&) {});
+  };
+  Source grows;
+  grows.growth = 3;
+  EXPECT_EQ(all(grows).messages, 5u);
+  EXPECT_THAT(lines, IsEmpty());
+
+  Source holed;
+  holed.unled = 9;
+  EXPECT_EQ(all(holed).misfits, 1u);
+  EXPECT_THAT(lines, ElementsAre(HasSubstr("sequence 9: nothing leads to this message, for the log ends at 2-")));
+
+  Source headless;
+  headless.led = 0;
+  headless.unled = 4;
+  EXPECT_EQ(all(headless).misfits, 1u);
+  EXPECT_THAT(lines, ElementsAre(HasSubstr("sequence 4: nothing leads to this message, for the log ends at 0-")));
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // tests/ferretdb builds. The last knows neither write concern nor failover and is slow: it shows that the protocol is
 // spoken rightly, not how fast or how safe MongoDB is.
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -24,29 +24,35 @@ export class Mongo {
     /** false: FerretDB. */ this.isReal = isReal;
   }
 
-  /** @param {{folder: string}} options @returns {Promise<Mongo>} */
-  static async start({ folder }) {
+  /**
+   * @param {{folder: string, tls?: {certificate: string, key: string, authority: string}}} options tls: files; nobody is
+   *   then served without it
+   * @returns {Promise<Mongo>}
+   */
+  static async start({ folder, tls }) {
     if (process.env.MONGODB_URL) return new Mongo({ url: process.env.MONGODB_URL, isReal: true });
     const port = await freePort();
     const data = join(folder, 'mongodb');
     mkdirSync(data, { recursive: true });
     const mongod = findProgram('mongod');
     const command = mongod
-      ? [mongod, '--bind_ip', '127.0.0.1', '--port', String(port), '--dbpath', data, '--nounixsocket', '--replSet', 'tertulia']
-      : [await ferretdb(), '-listen', `127.0.0.1:${port}`, '-data', data];
+      ? [mongod, '--bind_ip', '127.0.0.1', '--port', String(port), '--dbpath', data, '--nounixsocket', '--replSet', 'tertulia',
+        ...(tls ? ['--tlsMode', 'requireTLS', '--tlsAllowConnectionsWithoutCertificates', '--tlsCertificateKeyFile', both(tls), '--tlsCAFile', tls.authority] : [])]
+      : [await ferretdb(), '-listen', `127.0.0.1:${port}`, '-data', data, ...(tls ? ['-tls-cert', tls.certificate, '-tls-key', tls.key] : [])];
     const program = new Program({
       name: mongod ? 'mongod' : 'ferretdb', command, logFile: join(folder, 'mongodb.log'), deathSignal: 'SIGKILL',
       isReady: () => takesConnections('127.0.0.1', port),
     });
     await program.start();
-    const mongo = new Mongo({ url: `mongodb://127.0.0.1:${port}`, program, isReal: mongod !== undefined });
+    const options = tls ? `/?tls=true&tlsCAFile=${tls.authority}` : '';
+    const mongo = new Mongo({ url: `mongodb://127.0.0.1:${port}${options}`, program, isReal: mongod !== undefined });
     if (mongod) await mongo.#initiate();
     return mongo;
   }
 
   /** A replica set of one. */
   async #initiate() {
-    await withClient(`${this.url('admin')}?directConnection=true`, async (client) => {
+    await withClient(`${this.url('admin')}${this.base.search ? '&' : '?'}directConnection=true`, async (client) => {
       const admin = client.db('admin');
       const members = [{ _id: 0, host: this.base.host }];
       await admin.command({ replSetInitiate: { _id: 'tertulia', members } }).catch((error) => {
@@ -61,7 +67,14 @@ export class Mongo {
    * @param {string} database @returns {Promise<import('../checker/store.mjs').Store>}
    */
   async read(database) {
-    return withClient(this.url(database), async (client) => readMongo(await client.db(database).collection('messages').find({}).toArray()));
+    return this.use(database, async (opened) => readMongo(await opened.collection('messages').find({}).toArray()));
+  }
+  /**
+   * Does something to a database as its driver can.
+   * @template T @param {string} database @param {(database: any) => Promise<T>} body @returns {Promise<T>}
+   */
+  use(database, body) {
+    return withClient(this.url(database), (client) => body(client.db(database)));
   }
 
   /** What --store takes. @param {string} database @param {string} [at] instead of where it is: 127.0.0.1:PORT of a proxy */
@@ -79,6 +92,13 @@ export class Mongo {
   async stop() {
     await this.program?.end('SIGTERM');
   }
+}
+
+/** As mongod wants them: certificate and key in one file. */
+function both({ certificate, key }) {
+  const file = `${certificate}.both`;
+  writeFileSync(file, readFileSync(certificate, 'utf8') + readFileSync(key, 'utf8'), { mode: 0o600 });
+  return file;
 }
 
 async function withClient(url, body) {

@@ -47,6 +47,12 @@ class WrappedLink final : public cluster::Link {
   cluster::Failure heads(const std::vector<std::string>& rooms, std::vector<Position>& heads) override {
     return link_->heads(rooms, heads);
   }
+  cluster::Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) override {
+    return link_->rooms(after, limit, names);
+  }
+  cluster::Failure newest(const std::string& room, Sequence& sequence) override {
+    return link_->newest(room, sequence);
+  }
   bool reads_need_mark() const override { return link_->reads_need_mark(); }
   cluster::Failure mark() override { return link_->mark(); }
   cluster::Failure write_markers(const std::map<std::pair<std::string, std::string>, Sequence>& markers) override {

@@ -82,14 +82,11 @@ class Link {
   virtual Failure find(const std::string& room, const std::string& uuid, Rows& rows) = 0;
   // In the order asked.
   virtual Failure heads(const std::vector<std::string>& rooms, std::vector<Position>& heads) = 0;
-  // Names of rooms that have rows, at most `limit` and in the order of their bytes, behind `after` (empty: from the
-  // beginning). For `tertulia verify`. TO IMPLEMENTERS: to be overridden by every Link; then it becomes pure virtual.
-  virtual Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) {
-    (void)after;
-    (void)limit;
-    (void)names;
-    return {Trouble::not_now, "this store cannot list its rooms"};
-  }
+  // For `tertulia verify`: names of rooms that have rows, at most `limit` and in the order of their bytes, behind
+  // `after` (empty: from the beginning).
+  virtual Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) = 0;
+  // For `tertulia verify`: the highest sequence of any row of the room, also of one that nothing leads to; 0: none.
+  virtual Failure newest(const std::string& room, Sequence& sequence) = 0;
 
   // True: what the last read showed may still be taken back by a failover, until mark() has come back.
   virtual bool reads_need_mark() const = 0;

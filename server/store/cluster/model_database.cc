@@ -183,6 +183,7 @@ const char* name_of(ModelCall call) {
     case ModelCall::of_user: return "of_user";
     case ModelCall::of_node: return "of_node";
     case ModelCall::rooms: return "rooms";
+    case ModelCall::newest: return "newest";
   }
   return "";
 }
@@ -249,6 +250,7 @@ class ModelLink final : public Link {
   Failure of_user(const std::string& room, const std::string& user, std::vector<Record>& records) override;
   Failure of_node(const std::string& node, size_t limit, std::vector<Record>& records) override;
   Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) override;
+  Failure newest(const std::string& room, Sequence& sequence) override;
   uint64_t connects() const override { return connects_; }
 
  private:
@@ -641,6 +643,13 @@ Failure ModelLink::rooms(const std::string& after, size_t limit, std::vector<std
     names.clear();
     for (auto at = state.logs.upper_bound(after); at != state.logs.end() && names.size() < limit; ++at)
       if (!at->second.rows.empty()) names.push_back(at->first);
+  });
+}
+
+Failure ModelLink::newest(const std::string& room, Sequence& sequence) {
+  return look(ModelCall::newest, room, [&](const State& state) {
+    const auto& rows = state.log(room).rows;
+    sequence = rows.empty() ? 0 : rows.back()->sequence;
   });
 }
 

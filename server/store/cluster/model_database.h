@@ -148,7 +148,8 @@ enum class ModelCall : uint8_t {
   count,
   of_user,
   of_node,
-  rooms
+  rooms,
+  newest
 };
 const char* name_of(ModelCall call);
 // Whether it may change something.

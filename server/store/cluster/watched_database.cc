@@ -29,6 +29,7 @@ class WatchedLink final : public Link {
   Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) override {
     return seen(link_->rooms(after, limit, names));
   }
+  Failure newest(const std::string& room, Sequence& sequence) override { return seen(link_->newest(room, sequence)); }
   bool reads_need_mark() const override { return link_->reads_need_mark(); }
   Failure mark() override { return seen(link_->mark()); }
   Failure write_markers(const std::map<std::pair<std::string, std::string>, Sequence>& markers) override {

@@ -71,7 +71,7 @@ class Collection {
                         std::vector<Row>& rows) = 0;
   // Places of rows with sequences up to `last`, descending.
   virtual Failure newest(const std::string& room, Sequence last, size_t limit, std::vector<Place>& places) = 0;
-  // Names of rooms that have a row with sequence 1, by name, behind `after`.
+  // Names of rooms that have a row, whatever leads to it, by name, behind `after`.
   virtual Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) {
     (void)after;
     (void)limit;

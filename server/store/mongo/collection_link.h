@@ -39,6 +39,12 @@ class CollectionLink final : public cluster::Link {
   Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) override {
     return collection_->rooms(after, limit, names);
   }
+  Failure newest(const std::string& room, Sequence& sequence) override {
+    std::vector<Place> places;
+    if (Failure failure = collection_->newest(room, sequence_max, 1, places)) return failure;
+    sequence = places.empty() ? 0 : places.front().sequence;
+    return {};
+  }
   // What a read shows a majority has.
   bool reads_need_mark() const override { return false; }
   Failure mark() override { return collection_->mark(); }

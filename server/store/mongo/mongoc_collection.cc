@@ -376,19 +376,29 @@ Failure MongocCollection::newest(const std::string& room, Sequence last, size_t 
 }
 
 Failure MongocCollection::rooms(const std::string& after, size_t limit, std::vector<std::string>& names) {
-  Document filter, options, fields, sort, behind;
-  behind.text("$gt", after);
-  filter.document("room", behind).number("sequence", 1);
-  sort.sort("room", 1);
-  fields.sort("_id", 0).sort("room", 1);
-  options.document("projection", fields).document("sort", sort).number("limit", limit);
-  return find(
-      kMessages, filter, options, [&] { names.clear(); },
-      [&](const bson_t* document, bool& ours) {
-        Reader reader(document);
-        names.push_back(reader.text("room"));
-        return ours = reader.ok();
-      });
+  names.clear();
+  // From each room to the next by the index. By rows of sequence 1 it were one question for all, but whose first
+  // messages are missing is who is looked for.
+  for (std::string last = after; names.size() < limit; last = names.back()) {
+    Document filter, options, fields, sort, behind;
+    behind.text("$gt", last);
+    filter.document("room", behind);
+    sort.sort("room", 1).sort("sequence", 1);
+    fields.sort("_id", 0).sort("room", 1);
+    options.document("projection", fields).document("sort", sort).number("limit", 1);
+    std::string next;
+    Failure failure = find(
+        kMessages, filter, options, [&] { next.clear(); },
+        [&](const bson_t* document, bool& ours) {
+          Reader reader(document);
+          next = reader.text("room");
+          return ours = reader.ok();
+        });
+    if (failure) return failure;
+    if (next.empty()) break;
+    names.push_back(std::move(next));
+  }
+  return {};
 }
 
 Failure MongocCollection::at(const std::string& room, const std::vector<Sequence>& sequences, std::vector<Row>& rows) {

@@ -72,6 +72,9 @@ constexpr Statement kHeads{5, "heads",
                            " LEFT JOIN tertulia.rooms r ON r.name = n.name ORDER BY n.i"};
 constexpr Statement kRooms{9, "rooms",
                            "SELECT r.name FROM tertulia.rooms r WHERE r.name > $1 ORDER BY r.name LIMIT $2::bigint"};
+constexpr Statement kNewest{10, "newest",
+                            "SELECT coalesce(max(m.seq), 0) FROM tertulia.messages m"
+                            " WHERE m.room = (SELECT r.id FROM tertulia.rooms r WHERE r.name = $1)"};
 // An empty commit waits for nobody. This one has an entry in the write-ahead log, and nothing else.
 constexpr Statement kMark{6, "mark", "SELECT pg_logical_emit_message(true, 'tertulia', '')"};
 constexpr Statement kWriteMarkers{7, "write_markers", "SELECT tertulia.write_markers_1($1, $2, $3)"};
@@ -374,6 +377,15 @@ Failure PostgresLink::rooms(const std::string& after, size_t limit, std::vector<
   Answer answer;
   if (Failure failure = connection_.ask(kRooms, params, answer); failure) return failure;
   for (int i = 0; i < answer.rows(); ++i) names.push_back(text_of(answer.at(i, 0)));
+  return {};
+}
+
+Failure PostgresLink::newest(const std::string& room, Sequence& sequence) {
+  Params params;
+  params.text(room);
+  Answer answer;
+  if (Failure failure = connection_.ask(kNewest, params, answer); failure) return failure;
+  sequence = static_cast<Sequence>(number_of(answer.at(0, 0)));
   return {};
 }
 

@@ -27,6 +27,7 @@ class PostgresLink final : public cluster::Link {
   cluster::Failure find(const std::string& room, const std::string& uuid, Rows& rows) override;
   cluster::Failure heads(const std::vector<std::string>& rooms, std::vector<Position>& heads) override;
   cluster::Failure rooms(const std::string& after, size_t limit, std::vector<std::string>& names) override;
+  cluster::Failure newest(const std::string& room, Sequence& sequence) override;
 
   bool reads_need_mark() const override { return synchronous_; }
   cluster::Failure mark() override;
