@@ -28,6 +28,7 @@ function programsFolder() {
  * @property {string} folder for data, logs and sockets; a database that lies there is used again
  * @property {string} [name]
  * @property {boolean} [fast] for tests that kill other programs and never the machine: nothing is synced to the disk
+ * @property {{certificate: string, key: string}} [tls] files; it then takes TLS too
  */
 
 export class Postgres extends Program {
@@ -50,7 +51,7 @@ export class Postgres extends Program {
   }
 
   /** A primary that serves. @param {PostgresOptions} options */
-  static async start({ folder, name = 'postgresql', fast = false }) {
+  static async start({ folder, name = 'postgresql', fast = false, tls }) {
     const programs = programsFolder();
     const data = join(folder, name), passwordFile = join(folder, `${name}.password`);
     const port = await freePort();
@@ -64,7 +65,8 @@ export class Postgres extends Program {
         '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync', '--no-instructions']);
       if (isRoot) chownSync(passwordFile, 0, 0);
     }
-    server.configure({ fast });
+    if (tls && isRoot) await own(tls.key);
+    server.configure({ fast, more: tls ? { ssl: 'on', ssl_cert_file: tls.certificate, ssl_key_file: tls.key } : {} });
     rmSync(join(data, 'postmaster.pid'), { force: true });
     await server.start();
     return server;

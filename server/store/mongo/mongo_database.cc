@@ -143,6 +143,11 @@ class MongoDatabase final : public cluster::Database {
 
   std::string failed(const bson_error_t& error) const {
     std::string text = "store: " + address() + ": " + error.message + ". ";
+    if (text.find("TLS handshake") != std::string::npos || text.find("certificate") != std::string::npos) {
+      return text +
+             "Name the file of the authority that has signed the server's certificate in the URL, as in "
+             "?tls=true&tlsCAFile=/etc/tertulia/ca.pem, and the host as the certificate names it.";
+    }
     if (error.domain == MONGOC_ERROR_SERVER_SELECTION || error.domain == MONGOC_ERROR_STREAM) {
       return text + "See whether it runs, has a primary, and can be reached from here.";
     }

@@ -67,6 +67,25 @@ std::string one_line(const char* text) {
   return line;
 }
 
+// What to do about what libpq says of TLS; empty: nothing of that. Its own advice is to do without.
+std::string advice(const std::string& why) {
+  const auto says = [&](const char* words) { return why.find(words) != std::string::npos; };
+  if (says("certificate verify failed")) {
+    return ". Another authority than those in sslrootcert has signed the server's certificate, or it has expired: name"
+           " the right authority's file in the URL, as in ?sslmode=verify-full&sslrootcert=/etc/tertulia/ca.pem";
+  }
+  if (says("root certificate file")) {
+    return ". Name the file of the authority that has signed the server's certificate in the URL, as in"
+           " ?sslmode=verify-full&sslrootcert=/etc/tertulia/ca.pem (for a public one "
+           "/etc/ssl/certs/ca-certificates.crt)";
+  }
+  if (says("does not match host name")) {
+    return ". Write the host in the URL as the certificate names it, or give the server a certificate for that name";
+  }
+  if (says("server does not support SSL")) return ". Turn ssl on at the server and give it a certificate";
+  return "";
+}
+
 std::string field(const PGresult* result, int code) {
   const char* value = PQresultErrorField(result, code);
   return value == nullptr ? "" : value;
@@ -186,7 +205,7 @@ Failure Connection::connect_to(const Target::Host& host) {
   values.push_back(nullptr);
   auto failed = [&](const std::string& why) {
     drop();
-    return Failure{Trouble::not_now, "PostgreSQL at " + target_.address + ": " + why};
+    return Failure{Trouble::not_now, "PostgreSQL at " + target_.address + ": " + why + advice(why)};
   };
   const int64_t deadline_us = now_us() + target_.connect_ms * 1000;
   connection_.reset(PQconnectStartParams(keys.data(), values.data(), 0));
