@@ -6,19 +6,16 @@ namespace {
 
 class MemoryUnderTest final : public StoreUnderTest {
  public:
-  MemoryUnderTest() {
-    StoreOptions options;
-    options.metrics = &metrics;
-    store_ = std::make_unique<MemoryStore>(options, clock);
-  }
-  Store& store() override { return *store_; }
+  MemoryUnderTest() { start(); }
+  ~MemoryUnderTest() override { end(); }
   bool restart(bool) override { return false; }
   void poison() override {
-    store_->refuse([](const Message& message) { return message.text.rfind(kPoison, 0) == 0; });
+    static_cast<MemoryStore&>(store()).refuse(
+        [](const Message& message) { return message.text.rfind(kPoison, 0) == 0; });
   }
 
  private:
-  std::unique_ptr<MemoryStore> store_;
+  void start() override { store_ = std::make_unique<MemoryStore>(options(), clock); }
 };
 
 INSTANTIATE_TEST_SUITE_P(Memory, StoreSuite,

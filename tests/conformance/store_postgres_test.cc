@@ -1,9 +1,5 @@
 // A cluster's store over a real PostgreSQL: what any store must do.
-#include <thread>
-
-#include "base/random.h"
 #include "postgres_server.h"
-#include "store/cluster/cluster_store.h"
 #include "store/postgres/postgres_database.h"
 #include "store_suite.h"
 
@@ -20,16 +16,8 @@ class PostgresStoreUnderTest final : public StoreUnderTest {
  public:
   PostgresStoreUnderTest() : database_(server()->new_database()) { start(); }
   ~PostgresStoreUnderTest() override {
-    if (store_) store_->stop(false);
-    store_ = nullptr;
+    end();
     server()->give_back(database_);
-  }
-  Store& store() override { return *store_; }
-  bool restart(bool empty) override {
-    store_->stop(empty);
-    store_ = nullptr;
-    start();
-    return true;
   }
   void poison() override {
     trigger("poison", std::string("IF starts_with(NEW.text, '") + kPoison + "') THEN RAISE 'no poison'; END IF");
@@ -49,22 +37,9 @@ class PostgresStoreUnderTest final : public StoreUnderTest {
                       "CREATE OR REPLACE TRIGGER " +
                       name + " BEFORE INSERT ON tertulia.messages FOR EACH ROW EXECUTE FUNCTION " + name + "()");
   }
-  void start() {
-    StoreOptions options;
-    options.metrics = &metrics;
-    options.transaction_rows_max = 64;  // so that every test passes through batches of several sizes
-    options.heads_cached_max = 64;
-    options.lease_ms = 3'600'000;  // the suite's clock leaps
-    auto store = std::make_unique<ClusterStore>(make_postgres(server()->url(database_), options),
-                                                std::make_unique<ThreadWorkers>(), options, clock, random_);
-    ASSERT_EQ(store->start(), "");
-    ASSERT_TRUE(eventually([&] { return store->may_speak(); })) << "no lease: " << store->trouble();
-    store_ = std::move(store);
-  }
+  void start() override { start_over(make_postgres(server()->url(database_), options())); }
 
   const std::string database_;
-  SystemRandom random_;
-  std::unique_ptr<Store> store_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Postgres, StoreSuite,

@@ -9,16 +9,7 @@ namespace {
 class SqliteUnderTest final : public StoreUnderTest {
  public:
   SqliteUnderTest() { start(); }
-  ~SqliteUnderTest() override {
-    if (store_) store_->stop(false);
-  }
-  Store& store() override { return *store_; }
-  bool restart(bool empty) override {
-    store_->stop(empty);
-    store_ = nullptr;
-    start();
-    return true;
-  }
+  ~SqliteUnderTest() override { end(); }
   void poison() override {
     store_->stop(true);
     store_ = nullptr;
@@ -42,20 +33,15 @@ class SqliteUnderTest final : public StoreUnderTest {
   }
 
  private:
-  void start() {
-    StoreOptions options;
-    options.metrics = &metrics;
-    // Small limits, so that every test passes through transactions of several sizes and several checkpoints.
-    options.transaction_rows_max = 64;
-    options.heads_cached_max = 64;
-    options.wal_checkpoint_bytes = 256 << 10;
-    OpenedStore opened = open_store("sqlite", directory_ / "data", options, clock);
+  void start() override {
+    StoreOptions small = options();
+    small.wal_checkpoint_bytes = 256 << 10;  // and through several checkpoints
+    OpenedStore opened = open_store("sqlite", directory_ / "data", small, clock);
     ASSERT_NE(opened.store, nullptr) << opened.error;
     store_ = std::move(opened.store);
   }
 
   TemporaryDirectory directory_;
-  std::unique_ptr<Store> store_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Sqlite, StoreSuite,

@@ -11,6 +11,9 @@
 #include <memory>
 #include <string>
 
+#include "base/random.h"
+#include "base/testing.h"
+#include "store/cluster/cluster_store.h"
 #include "store/store.h"
 #include "store/store_options.h"
 #include "store/store_testing.h"
@@ -19,20 +22,59 @@ namespace tertulia {
 
 // Texts that begin so are refused after poison().
 inline constexpr char kPoison[] = "poison";
+inline constexpr int64_t kDawdleMs = 300;
 
+// Ends: a kind's destructor calls end(), as the store uses what the kind has.
 class StoreUnderTest {
  public:
   virtual ~StoreUnderTest() = default;
-  virtual Store& store() = 0;
+  Store& store() { return *store_; }
   // Ends the store and begins it again on the same data. False: this kind forgets, nothing was done.
-  virtual bool restart(bool empty) = 0;
+  virtual bool restart(bool empty) {
+    store_->stop(empty);
+    store_ = nullptr;
+    start();
+    return true;
+  }
   // From now on the store refuses messages whose text begins with kPoison. May restart the store.
   virtual void poison() = 0;
-  // The next commit takes 300 ms. False: this kind or this build cannot do that.
+  // The next commit takes kDawdleMs. False: this kind or this build cannot do that.
   virtual bool dawdle() { return false; }
 
   StoreMetrics metrics;
   testing_store::SharedManualClock clock;
+
+ protected:
+  // Makes the store, on what is there.
+  virtual void start() = 0;
+  void end() {
+    if (store_) store_->stop(false);
+    store_ = nullptr;
+  }
+  // Small limits, so that every test passes through batches of several sizes.
+  StoreOptions options() {
+    StoreOptions options;
+    options.metrics = &metrics;
+    options.transaction_rows_max = 64;
+    options.heads_cached_max = 64;
+    options.lease_ms = 3'600'000;  // the suite's clock leaps
+    return options;
+  }
+  static void dawdle_now() { std::this_thread::sleep_for(std::chrono::milliseconds(kDawdleMs)); }
+  // Over a database of several nodes; until the node has its lease.
+  void start_over(std::unique_ptr<cluster::Database> database) {
+    auto store = std::make_unique<ClusterStore>(std::move(database), std::make_unique<ThreadWorkers>(), options(),
+                                                clock, random_);
+    ASSERT_EQ(store->start(), "");
+    ASSERT_TRUE(eventually([&] { return store->may_speak(); }, std::chrono::seconds(60)))
+        << "no lease: " << store->trouble();
+    store_ = std::move(store);
+  }
+
+  std::unique_ptr<Store> store_;
+
+ private:
+  SystemRandom random_;
 };
 
 struct StoreKind {
