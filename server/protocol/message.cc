@@ -58,25 +58,29 @@ Chain chain_start(std::string_view room) {
   return first_bytes(sha256({"tertulia:", room}));
 }
 
+void append_chain_form(std::string& out, const Message& message) {
+  append_field(out, method_name(message.kind));
+  append_field(out, message.uuid);
+  append_field(out, message.user_id);
+  append_field(out, message.user_name);
+  append_field(out, message.date);
+  append_field(out, message.sent_at_ms);
+  if (message.kind == MessageKind::text) {
+    append_field(out, message.text);
+  } else {
+    append_field(out, message.kind == MessageKind::file ? std::string_view(message.file_name) : std::string_view());
+    append_field(out, message.content_type);
+    append_field(out, static_cast<int64_t>(message.size_bytes));
+    append_field(out, message.sha256_hex);
+  }
+}
+
 Chain chain_next(const Chain& previous, Sequence sequence, const Message& message) {
   // Kept per thread, so that hashing a message allocates nothing. Bounded by the largest message.
   thread_local std::string form;
   form.clear();
   append_field(form, static_cast<int64_t>(sequence));
-  append_field(form, method_name(message.kind));
-  append_field(form, message.uuid);
-  append_field(form, message.user_id);
-  append_field(form, message.user_name);
-  append_field(form, message.date);
-  append_field(form, message.sent_at_ms);
-  if (message.kind == MessageKind::text) {
-    append_field(form, message.text);
-  } else {
-    append_field(form, message.kind == MessageKind::file ? std::string_view(message.file_name) : std::string_view());
-    append_field(form, message.content_type);
-    append_field(form, static_cast<int64_t>(message.size_bytes));
-    append_field(form, message.sha256_hex);
-  }
+  append_chain_form(form, message);
   return first_bytes(
       sha256({std::string_view(reinterpret_cast<const char*>(previous.bytes.data()), previous.bytes.size()), form}));
 }

@@ -55,5 +55,7 @@ struct Row {
 Chain chain_start(std::string_view room);
 // chain(n) from chain(n-1), by the form in docs/protocol.md. Thread: any.
 Chain chain_next(const Chain& previous, Sequence sequence, const Message& message);
+// The part of that form behind the sequence, for a store that numbers and chains by itself. Appends to out.
+void append_chain_form(std::string& out, const Message& message);
 
 }  // namespace tertulia

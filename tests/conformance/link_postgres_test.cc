@@ -282,6 +282,30 @@ TEST_F(Postgres, TheWorkedExamplesOfTheChainHoldInSql) {
                                                  "4-NTsiQrVnGNZjm6cZ"}));
 }
 
+// The plans of a connection that came before there were statistics: none may read a room to find a uuid in it.
+TEST_F(Postgres, AnAppendToATableWithoutStatisticsReadsNoMoreRowsThanItAdds) {
+  constexpr int kBatches = 60, kEach = 10;
+  int next = 0;
+  for (int batch = 0; batch < kBatches; ++batch) {
+    std::vector<std::string> uuids;
+    for (int i = 0; i < kEach; ++i) uuids.push_back("m" + std::to_string(next++));
+    ASSERT_FALSE(append(*link_, "plaza", uuids));
+    Rows rows;
+    ASSERT_FALSE(link_->find("plaza", uuids[0], rows));
+    ASSERT_EQ(rows.rows.size(), 1u);
+  }
+  link_ = nullptr;  // a session tells what it has read at its end
+  const std::string added = std::to_string(kBatches * kEach);
+  ASSERT_TRUE(eventually([&] {
+    return sql("SELECT n_tup_ins FROM pg_stat_user_tables WHERE schemaname = 'tertulia' AND relname = 'messages'") ==
+           added;
+  }));
+  const std::string read =
+      sql("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables"
+          " WHERE schemaname = 'tertulia' AND relname = 'messages'");
+  EXPECT_LE(std::stoll(read), kBatches * kEach);
+}
+
 TEST_F(Postgres, ARoomThatSomebodyHoldsIsWaitedForASecondAndThenItIsNotNow) {
   ASSERT_TRUE(done(append(*link_, "plaza", {"a"})));
   std::thread holder([&] { sql("BEGIN; SELECT * FROM tertulia.rooms FOR UPDATE; SELECT pg_sleep(2.5); COMMIT"); });

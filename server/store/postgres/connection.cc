@@ -35,6 +35,7 @@ SET tcp_keepalives_interval = 10;
 SET tcp_keepalives_count = 3;
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
+SET random_page_cost = 0.01;
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 SET jit = off;

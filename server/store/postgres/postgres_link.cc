@@ -31,10 +31,12 @@ namespace {
 
 constexpr int kLogColumns = 3;
 constexpr size_t kMessageColumns = 16;
+constexpr size_t kAppendParts = 7;
 
+// Its answer as one value: rows in FROM would be collected first.
 constexpr Statement kAppend{
     0, "append",
-    "SELECT * FROM tertulia.append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"};
+    "SELECT tertulia.append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"};
 // The row at the position that the reader holds, and those behind it up to a number of bytes, but at least one.
 constexpr Statement kRead{1, "read",
                           "SELECT " TERTULIA_LOG_COLUMNS ", " TERTULIA_MESSAGE_COLUMNS
@@ -62,10 +64,11 @@ constexpr Statement kBackwards{3, "backwards",
                                " WINDOW w AS (ORDER BY x.seq DESC)"
                                " ORDER BY x.seq DESC LIMIT $3::bigint) m ON m.bytes <= $4::bigint OR m.nth = 1"
                                " ORDER BY m.seq DESC"};
+// room + 0 is what the index of uuids is of (schema.cc).
 constexpr Statement kFind{4, "find",
                           "SELECT " TERTULIA_LOG_COLUMNS ", " TERTULIA_MESSAGE_COLUMNS
                           " FROM (SELECT) one LEFT JOIN tertulia.rooms r ON r.name = $1"
-                          " LEFT JOIN tertulia.messages m ON m.room = r.id AND m.uuid = $2 AND m.seq <= r.head"};
+                          " LEFT JOIN tertulia.messages m ON m.room + 0 = r.id AND m.uuid = $2 AND m.seq <= r.head"};
 constexpr Statement kHeads{5, "heads",
                            "SELECT " TERTULIA_LOG_COLUMNS
                            " FROM unnest($1::text[]) WITH ORDINALITY n(name, i)"
@@ -198,6 +201,12 @@ Failure PostgresLink::append(const std::vector<RoomBatch*>& rooms, const std::st
       }
     });
   };
+  std::string form;
+  of_messages(true, Element::bytes, [&](const Message& m) {
+    form.clear();
+    append_chain_form(form, m);
+    params.each(form);
+  });
   text(true, &Message::uuid);
   text(true, &Message::user_id);
   text(true, &Message::user_name);
@@ -220,18 +229,20 @@ Failure PostgresLink::append(const std::vector<RoomBatch*>& rooms, const std::st
   Answer answer;
   if (Failure failure = connection_.run(kAppend, params, answer); failure) return failure;
 
-  if (flag_of(answer.at(0, 0))) return {Trouble::fenced, "the lease of node " + node + " is gone"};
-  const std::vector<Field> fits = elements_of(answer.at(0, 1)), firsts = elements_of(answer.at(0, 2)),
-                           starts = elements_of(answer.at(0, 3)), chains = elements_of(answer.at(0, 4)),
-                           there = elements_of(answer.at(0, 5)), there_at = elements_of(answer.at(0, 6));
   // It is committed: what cannot be read of the answer is asked for again.
   auto unread = [&] {
     Failure failure = malformed();
     failure.trouble = Trouble::unknown;
     return failure;
   };
-  if (answer.rows() != 1 || fits.size() != rooms.size() || firsts.size() != rooms.size() ||
-      starts.size() != rooms.size() || there.size() != there_at.size()) {
+  const std::vector<Field> parts = columns_of(answer.at(0, 0));
+  if (answer.rows() != 1 || parts.size() != kAppendParts) return unread();
+  if (flag_of(parts[0])) return {Trouble::fenced, "the lease of node " + node + " is gone"};
+  const std::vector<Field> fits = elements_of(parts[1]), firsts = elements_of(parts[2]), starts = elements_of(parts[3]),
+                           chains = elements_of(parts[4]), there = elements_of(parts[5]),
+                           there_at = elements_of(parts[6]);
+  if (fits.size() != rooms.size() || firsts.size() != rooms.size() || starts.size() != rooms.size() ||
+      there.size() != there_at.size()) {
     return unread();
   }
   size_t i = 0, found = 0;
