@@ -28,21 +28,21 @@ export function median(values) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-const digits = (value) => {
+export const digits = (value) => {
   if (!Number.isFinite(value)) return '–';
   if (value !== 0 && Math.abs(value) < 1) return value.toPrecision(2);
   return Math.abs(value) < 10 ? value.toFixed(2) : Math.round(value).toLocaleString('en-US');
 };
-const withSpread = (values) => {
+export const withSpread = (values) => {
   const known = values.filter(Number.isFinite);
   if (known.length === 0) return '–';
   if (known.length === 1) return digits(known[0]);
   return `${digits(median(known))} (${digits(Math.min(...known))}–${digits(Math.max(...known))})`;
 };
-const ms = (values) => digits(median(values) / 1000);
-const percent = (values) => `${Math.round(100 * median(values))} %`;
+export const ms = (values) => digits(median(values) / 1000);
+export const percent = (values) => `${Math.round(100 * median(values))} %`;
 
-function tableOf(heads, rows) {
+export function tableOf(heads, rows) {
   return [`| ${heads.join(' | ')} |`, `|${heads.map(() => '---').join('|')}|`, ...rows.map((row) => `| ${row.join(' | ')} |`)]
     .join('\n');
 }

@@ -1,17 +1,14 @@
 // Runs workloads of the load driver against the server and the bare loop, in turns, and makes tables of what it says.
 // script/bench builds everything and starts this; --help tells the options. Every run checks for lost, repeated and
 // reordered messages, and the exit status says whether there were any.
-import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { repository, Server } from '../tests/system/lib/server.mjs';
+import { clusterNames, measureCluster } from './cluster.mjs';
+import { build, drive, launch, pins } from './drive.mjs';
+import { Server } from '../tests/system/lib/server.mjs';
 import { until } from '../tests/system/lib/until.mjs';
 import { figuresOf, report } from './report.mjs';
-
-/** Where the programs lie. */
-export const build = process.env.TERTULIA_BUILD ?? join(repository, 'build/release');
 
 /**
  * @typedef {object} Workload
@@ -58,19 +55,6 @@ export const workloads = {
   },
 };
 
-/** What must not outlive this process. @type {Set<import('node:child_process').ChildProcess>} */
-const children = new Set();
-process.on('exit', () => { for (const child of children) child.kill('SIGKILL'); });
-
-const hasTaskset = spawnSync('taskset', ['-V']).status === 0;
-
-/** The cores of server and driver; empty: wherever the kernel likes. @param {number} shards */
-export function pins(shards) {
-  if (!hasTaskset || availableParallelism() < shards + 1) return { server: [], driver: [] };
-  const cores = shards === 1 ? '0' : `0-${shards - 1}`;
-  return { server: ['taskset', '-c', cores], driver: ['taskset', '-c', String(shards)] };
-}
-
 /**
  * @typedef {object} Target what is measured
  * @property {string} name
@@ -115,46 +99,10 @@ export async function measure(target, workload, options) {
   }
 }
 
-let runs = 0;
-
-async function drive(server, workload, options, pin) {
-  const seconds = options.seconds ?? workload.seconds ?? 5;
-  const command = [
-    ...pin, join(build, 'bench_driver'), '--port', server.port, '--pid', server.pid,
-    '--run', `run${process.pid}x${++runs}`, '--members', workload.members, '--rooms', workload.rooms,
-    '--rooms-each', workload.roomsEach, '--rates', workload.rates.join(','), '--burst', workload.burst,
-    '--text-bytes', workload.textBytes, '--publishers', workload.publishers ?? 1, '--seconds', seconds, '--settle', workload.settle ?? 1,
-  ];
-  if (server.bare) command.push('--bare');
-  if (server.metrics) command.push('--metrics', server.metrics);
-  const driver = launch(command.map(String));
-  const perf = options.perf && !server.bare
-    ? launch(['perf', 'record', '-q', '-o', options.perf, '-e', 'cpu-clock', '-F', '1999', '-g', '-p', String(server.pid)])
-    : undefined;
-  await driver.ended;
-  perf?.child.kill('SIGINT');
-  await perf?.ended;
-  const lines = driver.output().split('\n').filter(Boolean).map((line) => JSON.parse(line));
-  const error = lines.find((line) => line.kind === 'error');
-  if (error) throw new Error(`the driver gave up: ${error.error}`);
-  if (lines.at(-1)?.kind !== 'after') throw new Error(`the driver ended early:\n${driver.output()}`);
-  return lines;
-}
-
-function launch(command) {
-  const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
-  children.add(child);
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text) => { output += text; });
-  const ended = new Promise((done) => {
-    child.once('error', (error) => { output += `{"kind":"error","error":${JSON.stringify(String(error))}}\n`; done(-1); });
-    child.once('close', (code) => { children.delete(child); done(code); });
-  });
-  return { child, pid: child.pid, output: () => output, ended };
-}
-
 const help = `script/bench [WORKLOAD...] [OPTION...]   measures; docs/benchmarks.md tells what and how
-  WORKLOAD          ${Object.keys(workloads).join(', ')}; all without one
+  WORKLOAD          ${Object.keys(workloads).join(', ')}; all of these without one
+  ${clusterNames.join(', ').padEnd(16)}  two nodes on one PostgreSQL, against pgbench and against one node; these are named
+                    alone, with --rounds (3) and --seconds (4)
   --seconds N       of each step (5; idle: 60)
   --rounds N        interleaved runs of everything (5); medians and spreads are over them
   --shards N        of the server (1)
@@ -192,6 +140,7 @@ async function main(argv) {
     console.log(help);
     return 0;
   }
+  if (argv.some((argument) => clusterNames.includes(argument))) return measureCluster(argv);
   const options = argumentsOf(argv);
   const { server, driver } = pins(options.shards);
   console.log(`${options.shards} shard${options.shards > 1 ? 's' : ''}; ` + (server.length === 0

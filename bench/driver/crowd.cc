@@ -58,7 +58,8 @@ bool Crowd::connect_next() {
   }
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_port = htons(options_.port);
+  const uint16_t port = options_.ports[std::size_t{connected_} * options_.ports.size() / options_.members];
+  address.sin_port = htons(port);
   inet_pton(AF_INET, options_.host.c_str(), &address.sin_addr);
   // Blocking: on loopback it is done at once, and it spares a state.
   if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
@@ -74,7 +75,7 @@ bool Crowd::connect_next() {
   event.events = EPOLLIN;
   event.data.u32 = connected_;
   epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
-  connection.out = upgrade_request(options_.host + ':' + std::to_string(options_.port), !options_.bare);
+  connection.out = upgrade_request(options_.host + ':' + std::to_string(port), !options_.bare);
   write(connected_);
   ++connected_;
   return true;

@@ -17,8 +17,8 @@ namespace tertulia::bench {
 
 struct CrowdOptions {
   std::string host = "127.0.0.1";
-  uint16_t port = 0;
-  bool bare = false;  // the bare loop: no joins, frames ready-made, one publisher
+  std::vector<uint16_t> ports;  // of as many nodes; the first of them has the first part of the members, and so on
+  bool bare = false;            // the bare loop: no joins, frames ready-made, one publisher
   uint32_t members = 1000;
   uint32_t rooms = 1;
   uint32_t rooms_each = 1;  // of each member: member i is in rooms (i × rooms_each + j) modulo rooms

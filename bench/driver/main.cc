@@ -18,8 +18,8 @@ constexpr double saturated_times = 1.25;
 
 struct Settings {
   CrowdOptions crowd;
-  int pid = 0;
-  std::string metrics;
+  std::vector<int> pids;
+  std::vector<std::string> metrics;
   std::vector<double> rates = {10};
   uint32_t burst = 1;
   double seconds = 5, settle_seconds = 1, warm_seconds = 0;
@@ -55,21 +55,30 @@ struct Used {
   std::map<std::string, double> metrics;
 };
 
+// Of all nodes together.
+std::map<std::string, double> metrics_of(const Settings& settings) {
+  std::map<std::string, double> all;
+  for (const std::string& address : settings.metrics)
+    for (const auto& [name, value] : metrics(address)) all[name] += value;
+  return all;
+}
+
 // Metrics outside the measured time: an answer costs the server about a millisecond.
 Used look(const Settings& settings, bool before) {
   Used used;
-  if (before && !settings.metrics.empty()) used.metrics = metrics(settings.metrics);
+  if (before) used.metrics = metrics_of(settings);
   used.at_ns = monotonic_ns();
-  used.server_ns = cpu_ns(settings.pid).value_or(0);
+  for (const int pid : settings.pids) used.server_ns += cpu_ns(pid).value_or(0);
   used.own_ns = own_cpu_ns();
-  if (!before && !settings.metrics.empty()) used.metrics = metrics(settings.metrics);
+  if (!before) used.metrics = metrics_of(settings);
   return used;
 }
 
 void add_memory(Line& line, const Settings& settings) {
-  line.add("resident_bytes", static_cast<double>(resident_bytes(settings.pid)));
-  if (settings.metrics.empty()) return;
-  const std::map<std::string, double> now = metrics(settings.metrics);
+  int64_t resident = 0;
+  for (const int pid : settings.pids) resident += resident_bytes(pid);
+  line.add("resident_bytes", static_cast<double>(resident));
+  const std::map<std::string, double> now = metrics_of(settings);
   for (const char* name : {"tertulia_allocated_bytes", "tertulia_sessions", "tertulia_members"}) {
     const auto found = now.find(name);
     if (found != now.end()) line.add(name, found->second);
@@ -149,9 +158,13 @@ int measure(const Settings& settings) {
 int run(int argc, char** argv) {
   Settings settings;
   CLI::App app("Load driver; see bench/run.mjs");
-  app.add_option("--port", settings.crowd.port, "of the server, on 127.0.0.1")->required();
-  app.add_option("--pid", settings.pid, "of the server, for its processor time")->required();
-  app.add_option("--metrics", settings.metrics, "HOST:PORT of its internal listener");
+  app.add_option("--port", settings.crowd.ports, "of the server, on 127.0.0.1; of each node")
+      ->delimiter(',')
+      ->required();
+  app.add_option("--pid", settings.pids, "of the server, for its processor time; of each node")
+      ->delimiter(',')
+      ->required();
+  app.add_option("--metrics", settings.metrics, "HOST:PORT of its internal listener; of each node")->delimiter(',');
   app.add_flag("--bare", settings.crowd.bare, "the server is the bare loop");
   app.add_option("--members", settings.crowd.members, "connections")->check(CLI::Range(1, 99'999));
   app.add_option("--rooms", settings.crowd.rooms, "rooms")->check(CLI::Range(1, 99'999));
@@ -170,6 +183,7 @@ int run(int argc, char** argv) {
     return fail("--rooms-each is at most --rooms, --publishers at most --members");
   if (settings.crowd.bare && (settings.crowd.publishers > 1 || settings.crowd.rooms != settings.crowd.rooms_each))
     return fail("the bare loop has one publisher and no rooms: everybody must be in all of them");
+  if (settings.crowd.ports.size() > settings.crowd.members) return fail("a node without members");
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
