@@ -52,8 +52,8 @@ class ChildLog {
   ChildLog(Collection& collection, Worker& worker, const Limits& limits)
       : collection_(collection), worker_(worker), limits_(limits) {}
 
-  // As of cluster::Link. Rooms are each on their own: after Trouble::unknown or Trouble::message some rows may stand,
-  // and are found by their uuids when asked again.
+  // As of cluster::Link. Rooms are each on their own: after Trouble::unknown some rows may stand, and are found by
+  // their uuids when asked again.
   Failure append(const std::vector<cluster::RoomBatch*>& rooms);
   Failure read(const std::string& room, const Position& after, size_t limit, size_t bytes_max, Rows& rows);
   Failure read_range(const std::string& room, Sequence sequence, bool backwards, size_t limit, size_t bytes_max,
@@ -100,7 +100,7 @@ class ChildLog {
     bool beaten = false;     // … by another
     bool undecided = false;  // some room's log has not: what was sent may come or not
   };
-  Failure append_some(std::vector<Work>& works);
+  Failure append_some(std::vector<Work>& works, bool& written);
   Failure look_up(std::vector<Work>& works);
   Failure settle(Work& work, Look& look);
   Failure insert(std::vector<Work>& works, bool& written);

@@ -61,24 +61,24 @@ struct ChildLog::Work {
 
 Failure ChildLog::append(const std::vector<RoomBatch*>& rooms) {
   trim();
+  bool written = false;  // something may stand
   for (size_t first = 0; first < rooms.size(); first += limits_.rooms_at_once) {
     std::vector<Work> works;
     for (size_t i = first; i < std::min(first + limits_.rooms_at_once, rooms.size()); ++i)
       works.emplace_back(*rooms[i]);
-    Failure failure = append_some(works);
+    Failure failure = append_some(works, written);
     if (!failure) continue;
-    // What was done for earlier rooms is not nothing.
-    if (first > 0 && failure.trouble == Trouble::not_now) failure.trouble = Trouble::unknown;
+    // Not_now and `message` say that nothing was done, and whoever asks again would take what was done for another's.
+    if (written) failure.trouble = Trouble::unknown;
     return failure;
   }
   return {};
 }
 
-Failure ChildLog::append_some(std::vector<Work>& works) {
-  bool written = false;  // something may stand
+Failure ChildLog::append_some(std::vector<Work>& works, bool& written) {
   unsigned undecided = 0, beaten = 0, lost = 0;
   const auto given_up = [&](Failure failure) {
-    failure.trouble = written ? Trouble::unknown : Trouble::not_now;
+    failure.trouble = Trouble::not_now;  // unless something was written, which the caller knows
     return failure;
   };
   for (;;) {

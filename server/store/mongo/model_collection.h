@@ -113,12 +113,14 @@ class ModelCollection final : public Collection {
   ModelCollection(ModelDocuments& documents, Random& random) : documents_(documents), random_(random) {}
 
   Chances chances;
-  std::function<void()> hook;  // before every step
+  std::function<void()> hook;                    // before every step
+  std::function<bool(const Message&)> poisoned;  // a row that is not taken for what it is
   uint64_t calls = 0;
 
   Failure insert(std::span<const NewRow> rows, Inserted& inserted) override {
     std::vector<std::pair<std::string, Row>> copies;
     for (const NewRow& row : rows) {
+      if (poisoned && poisoned(*row.message)) break;
       copies.emplace_back(*row.room, Row{row.before.sequence + 1, row.before.chain, row.chain, *row.message});
     }
     const auto write = [&documents = documents_, copies](Inserted& how) {
@@ -131,7 +133,11 @@ class ModelCollection final : public Collection {
         ++how.count;
       }
     };
-    return written(write, inserted, [](const Inserted& how) { return how.count > 0; });
+    Failure failure = written(write, inserted, [](const Inserted& how) { return how.count > 0; });
+    if (!failure && !inserted.duplicate && copies.size() < rows.size()) {
+      failure = {Trouble::message, "the model does not take such a message"};
+    }
+    return failure;
   }
 
   Failure look(std::span<Look> looks) override {
