@@ -215,6 +215,33 @@ TEST_F(PostgresWithoutItsStandby, ReadMarkersDoNotWaitAndRecordsDo) {
   EXPECT_FALSE(puts[0].won);
 }
 
+// A name that was read to be one's own would be another's after a failover. Over a link that reads no logs, as the
+// roster's.
+TEST_F(PostgresWithoutItsStandby, WhatRecordsShowNeedsAMarkOnTheirOwnConnection) {
+  Failure failure;
+  std::vector<cluster::Put> puts(1);
+  puts[0].record.room = "plaza";
+  puts[0].record.name = "ana";
+  std::thread writer([&] { failure = link_->put(puts, ""); });
+  cancel();
+  writer.join();
+  ASSERT_EQ(failure.trouble, Trouble::unknown);
+  CallersWorker other;
+  auto second = database_->link(other);
+  std::vector<cluster::Record> records;
+  ASSERT_FALSE(second->load({{"plaza", "ana"}}, records));
+  EXPECT_EQ(records.at(0).version, 1u);
+  EXPECT_TRUE(second->reads_need_mark());
+  standby_comes();
+  server()->sql("postgres", "SELECT pg_terminate_backend(" + pid_of_link() + ")");
+  ASSERT_TRUE(eventually([&] {
+    return server()->sql("postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = '" + name_ +
+                                         "' AND application_name = 'tertulia'") == "1";
+  }));
+  EXPECT_EQ(second->mark().trouble, Trouble::unknown) << "what was read was read on another connection";
+  EXPECT_FALSE(second->mark());
+}
+
 TEST_F(PostgresWithoutItsStandby, WhatWaitsForTheStandbyIsGivenUpWhenTheWorkerStops) {
   CallersWorker other;
   auto second = database_->link(other);

@@ -49,7 +49,7 @@ class PostgresLink final : public cluster::Link {
   uint64_t connects() const override { return connection_.connects(); }
 
  private:
-  // A read of logs: what it shows is visible, which is not yet proof.
+  // Reads of logs and of records: what they show is visible, which is not yet proof.
   cluster::Failure look(const Statement& statement, const Params& params, Answer& answer);
   cluster::Failure records_of(const Statement& statement, const Params& params, std::vector<cluster::Record>& records);
   cluster::Failure malformed();

@@ -4,7 +4,9 @@
 
 #include "store/postgres/postgres_link.h"
 
-#define TERTULIA_RECORD_COLUMNS "r.room, r.name, r.version, r.live, r.user_id, r.nodes, r.state"
+// And whether this server waits for a standby, as with logs: what is visible may be taken back here too.
+#define TERTULIA_RECORD_COLUMNS \
+  "r.room, r.name, r.version, r.live, r.user_id, r.nodes, r.state, current_setting('synchronous_standby_names') <> ''"
 
 namespace tertulia::postgres {
 
@@ -15,6 +17,8 @@ using cluster::Trouble;
 using Element = Params::Element;
 
 namespace {
+
+constexpr int kRecordColumns = 7;
 
 constexpr Statement kLoad{16, "load",
                           "SELECT " TERTULIA_RECORD_COLUMNS
@@ -68,6 +72,8 @@ Failure PostgresLink::records_of(const Statement& statement, const Params& param
   records.clear();
   Answer answer;
   if (Failure failure = connection_.ask(statement, params, answer); failure) return failure;
+  read_on_ = connection_.connects();
+  if (answer.rows() > 0) synchronous_ = flag_of(answer.at(0, kRecordColumns));
   for (int i = 0; i < answer.rows(); ++i) records.push_back(record_of(answer, i));
   return {};
 }
