@@ -11,6 +11,8 @@ namespace {
 constexpr int64_t ask_again_ms = 1'000;
 constexpr size_t forgets_max = 64;
 constexpr size_t reads_max = 64;  // in a row
+// A database that does not answer is not asked again for everybody who waits: each attempt may take seconds.
+constexpr int read_failures_max = 2;
 
 }  // namespace
 
@@ -191,6 +193,7 @@ uint64_t Roster::Work::count(const std::string& room, Round& round) {
 // --- reads ---
 
 bool Roster::Work::read_some() {
+  int failures = 0;
   for (size_t done = 0; done < reads_max; ++done) {
     ReadAsk ask;
     {
@@ -199,10 +202,25 @@ bool Roster::Work::read_some() {
       ask = std::move(reads_.front());
       reads_.pop_front();
     }
+    if (failures >= read_failures_max) {
+      refuse(std::move(ask));
+      continue;
+    }
+    keep_alive();  // each may take long
+    unanswered_ = false;
     read(std::move(ask));
+    failures = unanswered_ ? failures + 1 : 0;
   }
   std::lock_guard lock(mutex_);
   return !reads_.empty();
+}
+
+void Roster::Work::refuse(ReadAsk ask) {
+  switch (ask.kind) {
+    case ReadAsk::Kind::name: answer(*ask.executor, std::move(ask.named), std::optional<std::string>()); return;
+    case ReadAsk::Kind::list: answer(*ask.executor, std::move(ask.listed), MemberList()); return;
+    case ReadAsk::Kind::count: answer(*ask.executor, std::move(ask.counted), uint64_t{0}); return;
+  }
 }
 
 void Roster::Work::read(ReadAsk ask) {

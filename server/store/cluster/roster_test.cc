@@ -626,5 +626,50 @@ TEST(Roster, TheLeaseAndItsRecordsAreRenewedWhileManyAsk) {
   }
 }
 
+// Lists and counts of a large room are slow, and anybody may ask for them.
+TEST(Roster, TheLeaseIsRenewedWhileManyListTheMembers) {
+  World w(2);
+  size_t answers = 0, without_lease = 0;
+  for (int i = 0; i < 200; ++i) {
+    w.roster(0).members("plaza", "", 100, w[0].executor, [&](const MemberList& list) {
+      EXPECT_TRUE(list.ok);
+      ++answers;
+    });
+  }
+  const std::string node = w.roster(0).node();
+  // Its worker alone runs, so the lease is looked at between any two calls.
+  w[0].database.on_step([&](const ModelStep& step) {
+    if (step.after) return ModelFault::none;
+    w.clock.advance_us(60'000);
+    if (!w.roster(0).lease_holds()) ++without_lease;
+    return ModelFault::none;
+  });
+  w.pump();
+  EXPECT_EQ(answers, 200u);
+  EXPECT_EQ(without_lease, 0u);
+  EXPECT_EQ(w.roster(0).node(), node);
+}
+
+TEST(Roster, ADatabaseThatIsAwayIsNotWaitedForAgainForEverybodyWhoReads) {
+  World w;
+  w[0].database.on_step([&](const ModelStep& step) {
+    if (!step.after) w.clock.advance_us(3'000'000);
+    return ModelFault::not_now;
+  });
+  const int64_t began_us = w.clock.now_us();
+  size_t answers = 0;
+  for (int i = 0; i < 64; ++i) {
+    w.roster(0).members("plaza", "", 100, w[0].executor, [&](const MemberList& list) {
+      EXPECT_FALSE(list.ok);
+      ++answers;
+    });
+  }
+  w[0].run_one();
+  while (w[0].executor.run_one()) {
+  }
+  EXPECT_EQ(answers, 64u);
+  EXPECT_LE(w.clock.now_us() - began_us, 30'000'000);
+}
+
 }  // namespace
 }  // namespace tertulia::cluster

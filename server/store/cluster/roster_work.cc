@@ -490,6 +490,7 @@ void Roster::Work::conclude(std::deque<Ask>& open, const std::vector<Put>& puts,
 }
 
 bool Roster::Work::failed(const Failure& failure, const char* what) {
+  unanswered_ = static_cast<bool>(failure);
   std::lock_guard lock(mutex_);
   if (!failure) {
     trouble_.clear();

@@ -183,6 +183,7 @@ class Roster::Work {
   template <class Tell>
   void tell(Tell tell);
   void read(ReadAsk ask);
+  void refuse(ReadAsk ask);
   std::optional<std::string> name_of(const LocalMembers::Key& key);
   MemberList list(const std::string& room, const std::string& after, size_t limit);
 
@@ -215,6 +216,7 @@ class Roster::Work {
   std::deque<Ask> asks_, internal_, reclaims_;
   bool told_names_lost_ = false;
   bool stopped_ = false;
+  bool unanswered_ = false;                            // the last call to the database has failed
   std::shared_ptr<std::atomic<uint64_t>> names_told_;  // the epoch whose lost names the watcher has been told
 
   // Any thread.
