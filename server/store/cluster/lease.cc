@@ -12,19 +12,25 @@ namespace {
 constexpr std::string_view estate_prefix = "estate of ";
 constexpr size_t undecided_max = 64;  // if an older one lands all the same, the lease is taken for lost
 
+// What a living lease says; 0: nothing.
+struct Renewal {
+  uint64_t number = 0;
+  int64_t lease_ms = 0;
+};
+
 class RenewalReader final : public JsonVisitor {
  public:
   void on_value(uint32_t depth, std::string_view key, JsonKind kind, std::string_view text) override {
-    if (depth == 1 && key == "renewal" && kind == JsonKind::number) {
-      std::from_chars(text.data(), text.data() + text.size(), number);
-    }
+    if (depth != 1 || kind != JsonKind::number) return;
+    if (key == "renewal") std::from_chars(text.data(), text.data() + text.size(), renewal.number);
+    if (key == "leaseMs") std::from_chars(text.data(), text.data() + text.size(), renewal.lease_ms);
   }
-  uint64_t number = 0;  // 0: none
+  Renewal renewal;
 };
 
-uint64_t renewal_of(const Record& lease) {
+Renewal renewal_of(const Record& lease) {
   RenewalReader reader;
-  return read_json(lease.state, reader) ? 0 : reader.number;
+  return read_json(lease.state, reader) ? Renewal() : reader.renewal;
 }
 
 std::string ended_state(std::string_view how, std::string_view by) {
@@ -66,7 +72,8 @@ Put OwnLease::attempt(int64_t now_us) {
   put.record.version = version_;
   put.record.live = true;
   put.record.nodes = {node_};
-  put.record.state = "{\"renewal\":" + std::to_string(number_) + "}";
+  put.record.state =
+      "{\"renewal\":" + std::to_string(number_) + ",\"leaseMs\":" + std::to_string(times_.lease_us / 1000) + "}";
   return put;
 }
 
@@ -99,7 +106,7 @@ void OwnLease::looked(const Record& stands) {
     if (version_ > 0 && !stands.live) lost_ = true;
     return;
   }
-  const uint64_t number = renewal_of(stands);
+  const uint64_t number = renewal_of(stands).number;
   if (stands.version > version_ && stands.live && undecided_.contains(number)) {
     won(stands.version, number);
     return;
@@ -157,8 +164,10 @@ void Peers::looked(const std::vector<Record>& leases, const std::string& own_nod
       peer.lease = lease;
       peer.since_us = ended_us;
     }
+    const int64_t its_own_us = renewal_of(lease).lease_ms * 1000;
+    const int64_t lease_us = its_own_us > 0 ? its_own_us : times_.lease_us;
     // It was renewed at the latest when it was first seen so; what is read now is not older than the look's beginning.
-    peer.overdue = began_us - peer.since_us >= times_.lease_us;
+    peer.overdue = began_us - peer.since_us >= lease_us;
   }
 }
 

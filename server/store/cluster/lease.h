@@ -2,8 +2,9 @@
 //
 // A lease is a record that its node renews by compare-and-swap, each time with another renewal number. OwnLease decides
 // when, and until when it holds: for lease_us from the *start* of the last renewal that stands, for a peer can have
-// counted from no sooner. Peers decides who is dead: whoever's lease has not changed for lease_us on this node's clock
-// while this node reached the store all the time. A gap in its own reading restarts every count: a store that was away
+// counted from no sooner. It says how long it is, for nodes may be set to different times while that is being changed.
+// Peers decides who is dead: whoever's lease has not changed for so long on this node's clock while this node reached
+// the store all the time. A gap in its own reading restarts every count: a store that was away
 // for all must not cost anybody his life, nor a pause of this node.
 //
 // Declaring a peer dead is one Put of the next version, not alive. If it wins, every renewal of the peer fails; if a

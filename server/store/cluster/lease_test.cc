@@ -210,6 +210,25 @@ TEST(Peers, OneThatDoesNotRenewIsOverdueAfterItsLeaseAndNotBefore) {
   EXPECT_FALSE(put.record.live);
 }
 
+// While an operator changes the lease, node by node.
+TEST(Peers, OneIsCountedByItsOwnLeaseAndNotByWhoeverCounts) {
+  Sight s;
+  OwnLease lease(LeaseTimes(30'000, 10'000), "peer");
+  s.peer.state = lease.attempt(s.now_us).record.state;
+  s.look();
+  for (int i = 0; i < 5; ++i) {
+    s.pass(10 * second);
+    EXPECT_FALSE(s.overdue()) << "it renews as often as it says";
+    s.peer.state = lease.attempt(s.now_us).record.state;
+    ++s.peer.version;
+    s.look();
+  }
+  s.pass(29 * second);
+  EXPECT_FALSE(s.overdue());
+  s.pass(2 * second);
+  EXPECT_TRUE(s.overdue());
+}
+
 TEST(Peers, OneThatRenewsIsNeverOverdue) {
   Sight s;
   s.look();
