@@ -20,6 +20,7 @@ constexpr int64_t tick_us = 1'000'000;
 constexpr int unanswered_max = 4;  // flushes in a row; then the server hangs
 constexpr int64_t former_kept_us = 30'000'000;
 constexpr int64_t pause_min_us = 100'000, pause_max_us = 2'000'000;
+constexpr int64_t lasting_us = 5'000'000;
 constexpr const char* consequence = "; members of other nodes hear with up to 2 s delay";
 
 }  // namespace
@@ -359,6 +360,7 @@ void NatsBus::failed(const std::string& why, bool refused) {
 
 void NatsBus::linked(std::shared_ptr<NatsLink> link) {
   link_ = std::move(link);
+  linked_us_ = clock_.now_us();
   bool good = link_->subscribe(heartbeat_subject,
                                [inlet = inlet_](std::string_view bytes) { inlet->hear_heartbeat(bytes); }) != nullptr;
   std::vector<std::string> rooms;
@@ -371,12 +373,12 @@ void NatsBus::linked(std::shared_ptr<NatsLink> link) {
     lose(link_id_, "it ended at once");
     return;
   }
-  tried_ = 0;
-  pause_us_ = 0;
   connections_.add();
   outbox_->set_link(link_);
   say("", LogLevel::info);
-  if (options_.log != nullptr) options_.log->info("bus", "connected", {{"servers", addresses_}});
+  if (options_.log != nullptr) {
+    options_.log->limited(LogLevel::info, 1, "bus", "connected", {{"servers", addresses_}});
+  }
   {
     const std::lock_guard lock(mutex_);
     connected_ = true;
@@ -407,6 +409,9 @@ void NatsBus::lose(uint64_t id, const std::string& why) {
     }
   }
   say("bus: the connection was lost (" + why + "); the servers are " + addresses_ + consequence, LogLevel::warn);
+  // One that did not last is worth no more than one that was refused: a server that ends every connection at once is
+  // not to be asked without a pause.
+  if (clock_.now_us() - linked_us_ >= lasting_us) tried_ = 0, pause_us_ = 0;
   if (tried_ >= servers_.size()) {
     pause_before_connecting();
   } else {

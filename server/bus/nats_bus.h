@@ -134,7 +134,7 @@ class NatsBus final : public Bus {
   // The keeper's.
   std::vector<Server> servers_;
   size_t next_server_ = 0, tried_ = 0;
-  int64_t pause_us_ = 0;
+  int64_t pause_us_ = 0, linked_us_ = 0;
   uint64_t last_id_ = 0, attempt_ = 0, link_id_ = 0;  // 0: none
   std::shared_ptr<NatsLink> link_;
   std::vector<std::pair<int64_t, std::shared_ptr<NatsLink>>> former_;  // not yet to be destroyed, with the time

@@ -368,6 +368,44 @@ TEST_F(NatsTls, AHandshakeWithoutAnEndKeepsNobodyFromTheOtherServer) {
   ::close(fd);
 }
 
+// Each attempt costs a thread, and descriptors for half a minute; and all rooms are compared with the store behind it.
+TEST(NatsBus, AServerThatEndsEveryConnectionAtOnceIsAskedSlowly) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = HeldPort::loopback(0);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(fd, 64), 0);
+  ASSERT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  std::thread server([&] {
+    // Greets, answers what connecting and subscribing ask, and ends it.
+    for (int peer = -1; (peer = ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC)) >= 0; ::close(peer)) {
+      const std::string info =
+          "INFO {\"server_id\":\"x\",\"version\":\"2.9.10\",\"proto\":1,\"max_payload\":1048576}\r\n";
+      if (::write(peer, info.data(), info.size()) < 0) continue;
+      std::string said;
+      char bytes[4'096];
+      for (int pings = 0; pings < 3;) {
+        const ssize_t count = ::read(peer, bytes, sizeof bytes);
+        if (count <= 0) break;
+        said.append(bytes, static_cast<size_t>(count));
+        for (size_t at = 0; (at = said.find("PING\r\n")) != std::string::npos; said.erase(0, at + 6)) {
+          ++pings;
+          if (::write(peer, "PONG\r\n", 6) < 0) break;
+        }
+      }
+    }
+  });
+  {
+    BusNode a("nats://127.0.0.1:" + std::to_string(ntohs(address.sin_port)));
+    EXPECT_TRUE(eventually([&] { return a->counts().connections > 1; }));
+    EXPECT_FALSE(eventually([&] { return a->counts().connections > 15; }, std::chrono::seconds(8)))
+        << "about nine with pauses";
+  }
+  ::shutdown(fd, SHUT_RDWR);
+  server.join();
+  ::close(fd);
+}
+
 TEST(NatsBus, WhatStrangersSayIsDroppedAndCounted) {
   NatsServers servers(1);
   servers.start();
