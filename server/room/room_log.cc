@@ -321,8 +321,11 @@ void RoomLog::append_done(const AppendResult& result, int64_t now_us) {
     const Appended& outcome = result.each[i];
     waiting_bytes_ -= pending.message.bytes();
     forget_place(pending);
-    if (outcome.kind == Appended::Kind::repeated)
+    if (outcome.kind == Appended::Kind::repeated) {
       committed_uuids_.remember(start_chain_, pending.message.uuid, {outcome.position, pending.body});
+      // Somebody has committed it and may have told nobody.
+      if (append_past_ == pasts_) know_head(outcome.position, now_us);
+    }
     if (outcome.kind != Appended::Kind::added) continue;
     LogPiece::Entry entry;
     entry.sequence = outcome.position.sequence;

@@ -225,6 +225,21 @@ TEST_F(RoomLogTest, ARepeatIsRememberedAndAWaitingOneIsFound) {
   EXPECT_NE(shard.committed_uuids.find(shard.log.start_chain(), "a"), nullptr);
 }
 
+// Its first sender's node may have died between the commit and the bus.
+TEST_F(RoomLogTest, ARepeatOfWhatNobodyToldOfMakesItKnownThatThereIsMore) {
+  Message message{.uuid = "a", .user_id = "ana", .user_name = "Ana", .text = "one", .id_json = "1"};
+  store.append({message});
+  shard.says("a", "one");
+  shard.store_answers(store);
+  ASSERT_EQ(shard.decisions.back().second, Appended::Kind::repeated);
+  EXPECT_EQ(shard.log.head().sequence, 0u);
+  shard.now_us += 1'000'000;
+  shard.log.tick(shard.now_us);
+  ASSERT_TRUE(shard.gap) << "what is behind our head is read";
+  shard.log.gap_read(store.read(*shard.gap, 100), shard.now_us);
+  EXPECT_EQ(shard.log.head(), store.head);
+}
+
 TEST_F(RoomLogTest, AGapIsLeftToTheBusForAWhileAndThenReadFromTheStore) {
   ShardModel other;
   other.log.open(store.newest(100), 1);
