@@ -77,6 +77,7 @@ void Node::note_lease(const std::string& lease, size_t peers_count) {
 
 void Node::store_returned() {
   if (FAILPOINT("unsafe_trust_the_returned_store")) return;
+  on_all([](Shard& shard) { shard.store_returned(); });
   watch_.returned();
   watch_step();
 }

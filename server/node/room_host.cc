@@ -465,12 +465,14 @@ void RoomHost::drop_last_page() {
   pages_.pop_back();
 }
 
+int64_t RoomHost::announces_until_us() const {
+  return appended_us_ == 0 || !log_.is_open() ? 0 : appended_us_ + announce_for_us;
+}
+
 void RoomHost::tick() {
   const int64_t now = shard_.now_us();
   while (!pages_.empty() && now - pages_.back().read_us > page_kept_us) drop_last_page();
-  if (appended_us_ != 0 && now - appended_us_ < announce_for_us && log_.is_open() &&
-      !FAILPOINT("unsafe_announce_nothing"))
-    shard_.context().bus.publish(std::make_shared<BusItem>(BusItem{room_name(), log_.head()}), shard_);
+  if (now < announces_until_us()) shard_.announce(room_name(), log_.head());
   if (std::exchange(list_changed_, false)) {
     Waiting waiting;
     append_members_changed(waiting.v2, room_name(), members_total_);

@@ -64,6 +64,8 @@ class RoomHost final : public RoomLog::Host, public LogView {
   void let_go(const std::string& user_id, const std::string& user_name);
   // When the log grew last, or was opened.
   int64_t grew_us() const { return grew_us_; }
+  // Until when the others are told its head, for what was appended here; 0: they are not.
+  int64_t announces_until_us() const;
   // Users present over all nodes, as last heard.
   uint64_t members_total() const { return members_total_; }
   void members_total_is(uint64_t count) { members_total_ = count; }

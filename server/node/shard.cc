@@ -20,6 +20,7 @@ constexpr int64_t tick_us = 1'000'000;
 constexpr int64_t life_tick_min_us = 20'000;
 constexpr int64_t compare_retry_us = 500'000;
 constexpr int64_t quiet_us = 5'000'000;
+constexpr size_t parted_max = 10'000;  // rooms that left memory and whose heads are still announced
 constexpr int64_t overslept_noticed_us = 1'000'000;
 constexpr int64_t drain_margin_us = 2'000'000;  // for closes and appends under way when the window is over
 
@@ -165,6 +166,9 @@ void Shard::run() {
   for (const std::string& name : std::exchange(rooms_closing_, {})) {
     const auto found = rooms_.find(name);
     if (found == rooms_.end() || found->second->in_use()) continue;
+    // Whoever says one thing and leaves must be heard, too.
+    const int64_t until_us = found->second->announces_until_us();
+    if (until_us > began_us && parted_.size() < parted_max) parted_[name] = {found->second->log().head(), until_us};
     rooms_.erase(found);
     metrics_.rooms.add(-1);
   }
@@ -181,6 +185,11 @@ void Shard::compare_heads() {
   ++compares_;
   compare_all_ = true;
   compare_next();
+}
+
+void Shard::announce(const std::string& room, const Position& head) {
+  if (FAILPOINT("unsafe_announce_nothing")) return;
+  context_.bus.publish(std::make_shared<BusItem>(BusItem{room, head}), *this);
 }
 
 void Shard::compare_head(RoomHost& host) {
@@ -270,6 +279,9 @@ void Shard::tick() {
     waiting_count += static_cast<int64_t>(host->log().waiting_count());
     waiting_bytes += static_cast<int64_t>(host->log().waiting_bytes());
   }
+  const int64_t now = now_us();
+  std::erase_if(parted_, [now](const auto& each) { return each.second.until_us <= now; });
+  for (const auto& [name, parted] : parted_) announce(name, parted.head);
   if (tail_bytes > static_cast<int64_t>(tails_bytes_shard_max)) trim_tails(tails_bytes_shard_max / 4 * 3);
   metrics_.tail_bytes.set(tail_bytes);
   metrics_.waiting_messages.set(waiting_count);

@@ -45,12 +45,16 @@ class Shard final : public BusSubscriber, public SessionOpener {
   void reload(const Options::Live& live);
 
   // --- several nodes: on the shard's thread ---
+  // Another past may answer now. What rooms hold is compared; what is remembered of those that left memory cannot be.
+  void store_returned() { committed_uuids_.forget_all(); }
   // Something may have been missed: asks the store for the heads of all rooms with members here, those first that grew
   // last, heads_asked_max at a time and one such question at a time.
   void compare_heads();
   void compare_head(RoomHost& host);
   // How often all were compared.
   uint64_t compares() const { return compares_; }
+  // Says how far a room's log has got: the bus may have lost its last message.
+  void announce(const std::string& room, const Position& head);
   // The name is another user's by now: ends the sessions that have it here.
   void name_lost(const std::string& room, const std::string& name_folded, const std::string& user_id);
 
@@ -119,6 +123,11 @@ class Shard final : public BusSubscriber, public SessionOpener {
   bool scheduled_ = false;
   std::vector<std::string> rooms_closing_;
 
+  struct Parted {
+    Position head;
+    int64_t until_us = 0;
+  };
+  std::unordered_map<std::string, Parted> parted_;  // rooms that left memory while their heads were announced
   std::deque<std::string> to_compare_;
   bool comparing_ = false;    // a question is open, or is put again soon
   bool compare_all_ = false;  // again, when to_compare_ is through

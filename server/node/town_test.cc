@@ -89,6 +89,19 @@ TEST(Town, TheLastMessageOfANodeThatIsCutOffFromTheBusReachesTheOthersWithinTwoS
   EXPECT_EQ(t.places[1].store->questions, questions) << "it is over";
 }
 
+// The room leaves the memory of its sender's node, which is never silent for long enough to be missed.
+TEST(Town, TheLastMessageLostByTheBusReachesTheOthersAlsoWhenItsSenderHasLeft) {
+  Talk t(3);
+  t.places[0].bus->is_cut = true;
+  t.says("last");
+  t.closes(*t.ana, 1000);
+  t.passes_ms(300);
+  ASSERT_EQ(t.places[0].node->shard(0).find_room("plaza"), nullptr);
+  t.places[0].bus->is_cut = false;
+  t.passes_ms(2'000);
+  EXPECT_THAT(gists(t.bea->take()), ElementsAre("m:last"));
+}
+
 TEST(Town, AfterBusOrStoreReturnedWhatWasMissedIsFoundAtOnce) {
   Talk t(3);
   t.adds("plaza", "x1", "missed");
@@ -183,6 +196,23 @@ TEST(Town, AStoreThatWentBackWhileNobodySpokeIsNoticedWhenItReturns) {
   t.passes_ms(1'000);
   EXPECT_THAT(gists(t.ana->take()), testing::ElementsAreArray(std::vector<std::string>{"reset"} + numbers(1, 5)));
   EXPECT_THAT(gists(t.bea->take()), testing::ElementsAreArray(std::vector<std::string>{"reset"} + numbers(1, 5)));
+}
+
+// An ack from memory would be the last that anybody heard of the message.
+TEST(Town, WhatIsSentAgainIntoALogThatWentBackIsSaidAgainAlsoWhenItsRoomHadLeftMemory) {
+  Talk t(10);
+  t.send(*t.ana, R"({"jsonrpc":"2.0","id":2,"method":"leaveRoom","params":{"roomName":"plaza"}})");
+  ASSERT_EQ(t.places[0].node->shard(0).find_room("plaza"), nullptr);
+  t.store_goes_back(5);
+  t.store_returned(0);
+  t.store_returned(1);
+  t.passes_ms(1'000);
+  t.send(*t.ana, join_v2("Ana", key_ana));
+  t.ana->take();
+  t.says("9");
+  EXPECT_THAT(gists(t.ana->take()), ElementsAre("said", "m:9"));
+  t.says("5");
+  EXPECT_THAT(gists(t.ana->take()), ElementsAre("again")) << "that one is still there";
 }
 
 // Whose cursor is at the old head is behind nothing, and would never read.

@@ -74,6 +74,10 @@ void CommittedUuids::forget(const Chain& room) {
   ++forgotten_[room];
   if (forgotten_.size() <= forgotten_max) return;
   // Very many rooms have gone back: without what is known of all of them nothing need be kept of any.
+  forget_all();
+}
+
+void CommittedUuids::forget_all() {
   forgotten_.clear();
   known_.clear();
   order_.clear();

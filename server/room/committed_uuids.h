@@ -34,6 +34,8 @@ class CommittedUuids {
   void remember(const Chain& room, std::string_view uuid, const Known& known);
   // The store has gone back: nothing that was remembered of this room is sure any more.
   void forget(const Chain& room);
+  // The same of all rooms.
+  void forget_all();
   size_t size() const { return known_.size(); }
 
  private:
