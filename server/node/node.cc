@@ -55,7 +55,12 @@ void Node::watch_step() {
   const std::vector<std::string> peers = context_.store.peers();
   const BusWatch::Effects effects = watch_.step(lease, peers, now);
   if (effects.beat) context_.bus.beat(lease);
-  if (effects.compare) on_all([](Shard& shard) { shard.compare_heads(); });
+  if (effects.compare) {
+    on_all([returned = std::exchange(store_returned_, false)](Shard& shard) {
+      if (returned) shard.store_returned();
+      shard.compare_heads();
+    });
+  }
   note_lease(lease, peers.size());
   watch_timer_ = loops_[0].timers->after(std::max<int64_t>(effects.next_us - now, 1'000), [this] {
     watch_timer_ = 0;
@@ -77,7 +82,7 @@ void Node::note_lease(const std::string& lease, size_t peers_count) {
 
 void Node::store_returned() {
   if (FAILPOINT("unsafe_trust_the_returned_store")) return;
-  on_all([](Shard& shard) { shard.store_returned(); });
+  store_returned_ = true;
   watch_.returned();
   watch_step();
 }

@@ -73,7 +73,8 @@ class Node final : private StoreWatcher, private BusWatcher {
   // The first shard's thread.
   BusWatch watch_;
   uint64_t watch_timer_ = 0;
-  std::string lease_;  // as the store named this node last
+  bool store_returned_ = false;  // and the shards have not been told
+  std::string lease_;            // as the store named this node last
 
   // Written by the first shard's thread, read by any.
   Gauge peers_, silent_peers_;
